@@ -1,0 +1,46 @@
+# The commands of this repository. Each makes ready what it needs; a second time that takes no time.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.ONESHELL:
+.DEFAULT_GOAL := help
+
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+export PATH := $(CURDIR)/.venv/bin:$(PATH):/usr/local/sbin:/usr/sbin:/sbin
+export PYTHONPATH := $(CURDIR)/plugins:$(CURDIR)
+export CHECKPOINT_DISABLE := 1
+# Airflow's processes import thousands of modules each: compiled once, they start in a third of the time.
+unexport PYTHONDONTWRITEBYTECODE
+PYTEST_ARGUMENTS ?=
+
+.PHONY: help demo up down test check format
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
+
+demo: ## three real deployments on this machine, under load; KEEP=0 stops everything at the end
+	@$(PYTHON) -m tools.set_up demo
+	exec python -m demo run
+
+up: ## start Airflow and the sandbox, and leave them running
+	@$(PYTHON) -m tools.set_up demo
+	exec python -m demo up
+
+down: ## stop everything, also what a killed demo left behind
+	@$(PYTHON) -m tools.set_up stop
+	exec python -m demo down
+
+test: ## every test; PYTEST_ARGUMENTS="-k name" chooses some
+	@$(PYTHON) -m tools.set_up test
+	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
+	exec pytest $(PYTEST_ARGUMENTS)
+
+check: ## format, lint, types, import contract, Terraform, Packer, Ansible
+	@$(PYTHON) -m tools.set_up check
+	exec python -m tools.check
+
+format: ## bring Python and Terraform files into their form
+	@$(PYTHON) -m tools.set_up check
+	ruff check --fix --quiet . || true
+	ruff format .
+	terraform fmt -recursive terraform

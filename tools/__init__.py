@@ -1,0 +1,1 @@
+"""What the Makefile runs to set up and to check this repository."""
