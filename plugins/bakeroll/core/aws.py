@@ -1,0 +1,101 @@
+"""The AWS clients that core works with, and the one check that comes before all."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from bakeroll.core.errors import AccountError
+
+if TYPE_CHECKING:
+    from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_ec2 import EC2Client
+    from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
+    from mypy_boto3_s3 import S3Client
+    from mypy_boto3_ssm import SSMClient
+    from mypy_boto3_sts import STSClient
+
+
+class Clients:
+    """boto3 clients, each made when it is first needed.
+
+    :param make: returns a client for a service name.
+    """
+
+    def __init__(self, make: Callable[[str], Any]) -> None:
+        self._make = make
+
+    @cached_property
+    def autoscaling(self) -> AutoScalingClient:
+        """EC2 Auto Scaling."""
+        client: AutoScalingClient = self._make("autoscaling")
+        return client
+
+    @cached_property
+    def ec2(self) -> EC2Client:
+        """EC2."""
+        client: EC2Client = self._make("ec2")
+        return client
+
+    @cached_property
+    def elbv2(self) -> ElasticLoadBalancingv2Client:
+        """Elastic Load Balancing."""
+        client: ElasticLoadBalancingv2Client = self._make("elbv2")
+        return client
+
+    @cached_property
+    def ssm(self) -> SSMClient:
+        """Systems Manager."""
+        client: SSMClient = self._make("ssm")
+        return client
+
+    @cached_property
+    def s3(self) -> S3Client:
+        """S3."""
+        client: S3Client = self._make("s3")
+        return client
+
+    @cached_property
+    def sts(self) -> STSClient:
+        """Security Token Service."""
+        client: STSClient = self._make("sts")
+        return client
+
+    def prepare(self) -> None:
+        """Make all clients now, where connections can be read; later calls may come from any thread."""
+        for name in ("autoscaling", "ec2", "elbv2", "ssm", "s3"):
+            getattr(self, name)
+
+
+def check_account(clients: Clients, environment: str, account_id: str) -> None:
+    """Make sure that the credentials belong to the environment's account.
+
+    :param environment: the environment's name, for the message.
+    :param account_id: the account that its file names.
+    :raises AccountError: if they belong to another.
+    """
+    identity = clients.sts.get_caller_identity()
+    if identity["Account"] != account_id:
+        raise AccountError(
+            f"{environment}: the credentials belong to account {identity['Account']} ({identity['Arn']}), "
+            f"the environment file says {account_id}; correct aws_conn_id or account_id"
+        )
+
+
+def error_code(error: ClientError) -> str:
+    """Return AWS's code of an error, such as ``ValidationError``."""
+    return str(error.response.get("Error", {}).get("Code", ""))
+
+
+def error_text(error: ClientError) -> str:
+    """Return AWS's own message of an error."""
+    return str(error.response.get("Error", {}).get("Message", "")) or str(error)
+
+
+def canonical(value: Any) -> str:
+    """Return a text that is equal for equal values, whatever the order of their keys."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), default=str)

@@ -1,0 +1,300 @@
+"""Environment files: what one environment is, checked key by key."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn
+
+import yaml
+from croniter import croniter
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    WithJsonSchema,
+)
+from pydantic_core import ErrorDetails
+
+from bakeroll.core.errors import ConfigError
+
+DURATION = r"^[0-9]+[smh]$"
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+LONGEST_SECONDS = 48 * 3600
+"""No lifecycle action waits longer (API reference, PutLifecycleHook)."""
+NAME = r"^[a-z][a-z0-9_]{0,30}$"
+ENVIRONMENT_NAME = r"^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$"
+RESERVED = r"^(aws|amazon|amzn|internal_|sg_|sg$)"
+"""Beginnings that AWS refuses in names of load balancers, security groups or SSM documents."""
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not re.match(DURATION, value):
+        raise ValueError("expected a whole number and a unit, such as 30s, 15m or 2h")
+    seconds = int(value[:-1]) * SECONDS[value[-1]]
+    if seconds > LONGEST_SECONDS:
+        raise ValueError("expected at most 48h")
+    return timedelta(seconds=seconds)
+
+
+def _cron(value: str) -> str:
+    if not croniter.is_valid(value) or len(value.split()) != 5:
+        raise ValueError('expected a cron expression of five fields, such as "0 3 * * 1-5", or null')
+    return value
+
+
+def _network(value: str) -> str:
+    try:
+        network = ip_network(value)
+    except ValueError as error:
+        raise ValueError("expected a network such as 10.0.0.0/16") from error
+    if network.prefixlen == 0:
+        raise ValueError("expected a network, not everybody")
+    return value
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("expected more than 0s")
+    return value
+
+
+Duration = Annotated[
+    timedelta,
+    BeforeValidator(_duration),
+    AfterValidator(_positive),
+    WithJsonSchema({"type": "string", "pattern": DURATION}),
+]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SourceAmi(_Model):
+    """Which public image the base layer is built from: the newest that matches."""
+
+    owners: list[Text] = Field(min_length=1, description="AWS account ids or aliases that own the image.")
+    name: Text = Field(description="Name of the image; * and ? stand for other characters.")
+
+
+class Application(_Model):
+    """Where the application's source is."""
+
+    repository: Text = Field(description="Address of the git repository.")
+    ref: Text = Field(default="main", description="Branch, tag or commit that is deployed.")
+
+
+class Build(_Model):
+    """Where Packer runs its temporary instances; what is left out is as in packer/variables."""
+
+    vpc_id: Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]+$")] | None = Field(
+        default=None, description="VPC of build instances; null: the account's default VPC."
+    )
+    subnet_id: Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")] | None = Field(
+        default=None, description="Subnet of build instances; it needs a way out to the package archives."
+    )
+    ssh_interface: Literal["private_ip", "public_ip"] | None = Field(
+        default=None, description="Address by which Packer and Ansible reach them; null: `private_ip`."
+    )
+    ssh_source_cidrs: list[Annotated[str, AfterValidator(_network)]] | None = Field(
+        default=None,
+        min_length=1,
+        description="Networks that may reach their SSH port; null: the private networks of RFC 1918.",
+    )
+
+    def packer_variables(self) -> dict[str, Any]:
+        """Return the template's variables that are set here, by the names they have there."""
+        named = {
+            "vpc_id": self.vpc_id,
+            "subnet_id": self.subnet_id,
+            "ssh_interface": self.ssh_interface,
+            "temporary_security_group_source_cidrs": self.ssh_source_cidrs,
+        }
+        return {name: value for name, value in named.items() if value is not None}
+
+
+class Terraform(_Model):
+    """Which Terraform root the environment is applied from."""
+
+    root: Text = Field(description="Folder of the root module, relative to the repository.")
+    binary: Literal["terraform", "tofu"] = Field(default="terraform", description="The tool that is run.")
+
+
+class Drain(_Model):
+    """How an instance is emptied before it is terminated."""
+
+    timeout: Duration = Field(
+        default=timedelta(minutes=5), description="How long the drain script may take on one instance."
+    )
+    stop_units: list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9@_.:-]+\.[a-z]+$")]] = Field(
+        default_factory=list,
+        description="systemd units that are stopped, in this order, before the log buffers are flushed.",
+    )
+
+
+class Fleet(_Model):
+    """One Auto Scaling group that runs the application image."""
+
+    capacity_timeout: Duration = Field(
+        default=timedelta(minutes=15),
+        description="How long new instances may take to be in service and healthy.",
+    )
+    drain: Drain = Field(default_factory=Drain)
+
+
+class Environment(_Model):
+    """The facts of one environment."""
+
+    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] = Field(
+        description="AWS region."
+    )
+    account_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] = Field(
+        description="AWS account, in quotes; checked against the caller before anything is done."
+    )
+    state_bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = Field(
+        description="S3 bucket of Terraform state, journal, plans, releases and layer inputs."
+    )
+    aws_conn_id: Text = Field(default="aws_default", description="Airflow connection to AWS.")
+    vault_conn_id: Text = Field(
+        default="ansible_vault", description="Airflow connection whose password opens the Ansible Vault."
+    )
+    schedule: Annotated[str, AfterValidator(_cron)] | None = Field(
+        default=None, description="Cron expression of scheduled deployments, or null."
+    )
+    source_ami: SourceAmi
+    application: Application
+    build: Build = Field(default_factory=Build)
+    terraform: Terraform
+    fleets: dict[Annotated[str, StringConstraints(pattern=NAME)], Fleet] = Field(
+        min_length=1, description="The Auto Scaling groups by name, as Terraform's output `fleets` has them."
+    )
+    approval: bool = Field(
+        default=False, description="Whether a person approves the plan before it is applied."
+    )
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """A YAML loader that refuses a key written twice, of which PyYAML would silently drop one."""
+
+
+def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    seen: set[str] = set()
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node)
+        if not isinstance(key, str):
+            raise yaml.constructor.ConstructorError(None, None, "a key must be a text", key_node.start_mark)
+        if key in seen:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"key {key!r} is written twice; keep one", key_node.start_mark
+            )
+        seen.add(key)
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+def load(path: Path) -> Environment:
+    """Read and check an environment file; the environment's name is the file's stem.
+
+    :param path: the YAML file.
+    :raises ConfigError: in one line a fault: file, key, value and what was expected.
+    """
+    _check_name(path)
+    try:
+        content = yaml.load(path.read_text(encoding="utf-8"), _UniqueKeyLoader)  # noqa: S506  derived from SafeLoader
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: is no UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    except yaml.YAMLError as error:
+        _refuse_yaml(path, error)
+    except (ValueError, TypeError, RecursionError) as error:  # of YAML's own types, such as a 13th month
+        raise ConfigError(f"{path}: a value cannot be read: {error}; put it in quotes") from None
+    if not isinstance(content, dict):
+        raise ConfigError(
+            f"{path}: expected keys and values, found {_shown(content)}; see docs/environment.md"
+        )
+    try:
+        return Environment.model_validate(content)
+    except ValidationError as error:
+        lines = [_line(path, fault) for fault in error.errors(include_url=False)]
+        raise ConfigError("\n".join(lines)) from None
+
+
+def _check_name(path: Path) -> None:
+    """Refuse a file whose name AWS would refuse as a part of its own names."""
+    if not re.match(ENVIRONMENT_NAME, path.stem) or re.match(RESERVED, path.stem):
+        raise ConfigError(
+            f"{path}: an environment's name is its file's: expected small letters, digits and _ (at most 32, "
+            "a letter first, no _ last, none of aws, amazon, amzn, sg_, internal_ first), "
+            f"found {path.stem!r}; rename it"
+        )
+    if path.suffix != ".yaml":
+        raise ConfigError(f"{path}: expected the ending .yaml; rename the file")
+
+
+def load_all(folder: Path) -> tuple[dict[str, Environment], dict[Path, ConfigError]]:
+    """Read every environment file of a folder, the good and the bad apart.
+
+    :param folder: the folder with ``<name>.yaml`` files.
+    :return: the environments by name, and the errors by file.
+    """
+    environments: dict[str, Environment] = {}
+    errors: dict[Path, ConfigError] = {}
+    for path in sorted([*folder.glob("*.yaml"), *folder.glob("*.yml")]):
+        try:
+            environments[path.stem] = load(path)
+        except ConfigError as error:
+            errors[path] = error
+    return environments, errors
+
+
+def _refuse_yaml(path: Path, error: yaml.YAMLError) -> NoReturn:
+    mark = getattr(error, "problem_mark", None)
+    where = f"{path}:{mark.line + 1}" if mark else str(path)
+    problem = getattr(error, "problem", None) or "not YAML"
+    raise ConfigError(f"{where}: {' '.join(str(problem).split())}") from None
+
+
+def _line(path: Path, fault: ErrorDetails) -> str:
+    location = [str(part) for part in fault["loc"] if part != "[key]"]
+    key = ".".join(location)
+    if fault["type"] == "extra_forbidden":
+        known = ", ".join(_known_keys(location[:-1]))
+        return f"{path}: {key}: unknown key (value {_shown(fault['input'])}); expected one of {known}"
+    if fault["type"] == "missing":
+        return f"{path}: {key}: is missing; add it (see docs/environment.md)"
+    expected = fault["msg"].removeprefix("Value error, ")
+    return f"{path}: {key}: found {_shown(fault['input'])}; {expected[0].lower()}{expected[1:]}"
+
+
+def _known_keys(location: list[str]) -> list[str]:
+    """Return the keys that a model knows, ``location`` being the way to it through the document."""
+    model: type[BaseModel] = Environment
+    way = list(location)
+    while way:
+        field = model.model_fields[way.pop(0)]
+        if field.annotation is not None and isinstance(field.annotation, type):
+            model = field.annotation
+        elif not way:
+            break
+        else:  # a mapping by name, as fleets is: the name is no key of a model
+            way.pop(0)
+            model = Fleet
+    return sorted(model.model_fields)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,0 +1,125 @@
+"""One deployment as the steps see it: the environment, its AWS account, the journal on behalf of one run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bakeroll.core import config
+from bakeroll.core.aws import Clients
+from bakeroll.core.errors import BakerollError, ConfigError
+from bakeroll.core.rollout.begin import Begin
+from bakeroll.core.rollout.drain import Drain
+from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, deadline_name
+from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
+from bakeroll.core.steps import Step
+
+RENEWAL_SECONDS = LEASE_SECONDS / 3
+
+
+class Deployment:
+    """One run's view of one environment.
+
+    :param environment_file: the environment's YAML file.
+    :param owner: the run that acts, ``<dag id>/<run id>``.
+    :param clients: makes the clients for an environment.
+    """
+
+    def __init__(
+        self, environment_file: Path, owner: str, clients: Callable[[config.Environment], Clients]
+    ) -> None:
+        self.name = environment_file.stem
+        # <repository>/dags/environments/<name>.yaml
+        self.repository = environment_file.resolve().parents[2]
+        self.environment = config.load(environment_file)
+        self.owner = owner
+        self.clients = clients(self.environment)
+        self.ledger = Ledger(self.clients.s3, self.environment.state_bucket, self.name, owner, now=time.time)
+
+    @contextmanager
+    def kept_alive(self, warn: Callable[[str], object]) -> Iterator[None]:
+        """Renew the journal's lease beside a tool that runs for minutes.
+
+        :param warn: gets what goes wrong with that; the next step that acts looks at the journal itself.
+        """
+        ended = threading.Event()
+
+        def renew() -> None:
+            while not ended.wait(RENEWAL_SECONDS):
+                try:
+                    self.ledger.read()
+                except (BakerollError, BotoCoreError, ClientError) as error:
+                    warn(f"the journal's lease was not renewed: {error}")
+
+        thread = threading.Thread(target=renew, name="journal lease", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            ended.set()
+            thread.join()
+
+    def fleet(self, name: str) -> config.Fleet:
+        """Return a fleet's settings.
+
+        :raises ConfigError: if the environment file no longer has it.
+        """
+        if name not in self.environment.fleets:
+            raise ConfigError(
+                f"{self.name}: fleet {name} is gone from the environment file since this run began; "
+                "start a new run"
+            )
+        return self.environment.fleets[name]
+
+    def give_up(self, kind: str, arguments: Mapping[str, Any]) -> None:
+        """Let a step that failed for good have its full time when a person begins it again.
+
+        :param kind: the step's name.
+        :param arguments: its arguments.
+        """
+        if "fleet" in arguments:
+            self.ledger.forget_deadline(arguments["fleet"], deadline_name(arguments["wave"], kind))
+
+    def step(self, kind: str, arguments: Mapping[str, Any]) -> Step:
+        """Make a step from what can be written into a trigger's row.
+
+        :param kind: one of the names below.
+        :param arguments: plain values only.
+        :raises ValueError: if there is no such step.
+        """
+        if kind == "begin":
+            # Only the operator can ask Airflow whether a run is alive, and asks before it waits.
+            return Begin(self.ledger, self.name, alive=lambda _owner: False)
+        fleet = self.fleet(arguments["fleet"])
+        if kind == "drain":
+            return Drain(
+                self.clients,
+                self.ledger,
+                arguments["fleet"],
+                arguments["instance_ids"],
+                wave=arguments["wave"],
+                timeout=fleet.drain.timeout,
+                stop_units=fleet.drain.stop_units,
+                earlier=arguments.get("earlier", ()),
+            )
+        steps: dict[str, Callable[..., Step]] = {
+            "scale_out": ScaleOut,
+            "await_capacity": AwaitCapacity,
+            "retire": Retire,
+            "verify": Settle,
+        }
+        if kind not in steps:
+            raise ValueError(f"there is no step {kind!r}; the steps are begin, drain, {', '.join(steps)}")
+        return steps[kind](
+            self.clients,
+            self.ledger,
+            arguments["fleet"],
+            wave=arguments["wave"],
+            timeout=fleet.capacity_timeout,
+        )

@@ -1,0 +1,99 @@
+"""Every error bakeroll raises on purpose.
+
+::
+
+    BakerollError
+    ├── FinalError                  trying again cannot help; a person or a change is needed
+    │   ├── ConfigError             an environment file is wrong
+    │   ├── InputError              a layer's inputs cannot be found out
+    │   ├── AccountError            the credentials belong to another account
+    │   ├── ImageError              an image is missing, disabled or rejected
+    │   ├── BakeError               Packer or Ansible failed
+    │   ├── PlanError               Terraform refused, or the plan does what this run may not do
+    │   │   └── StalePlanError      the state was changed after the plan was made
+    │   ├── LockedError             somebody else holds the Terraform state or the journal
+    │   ├── OwnershipLostError      another run took the journal over: this one may not act any more
+    │   ├── FleetError              the fleet is in a state that a rollout cannot start from or end in
+    │   │   └── GroupMissingError   a fleet's Auto Scaling group does not exist
+    │   ├── CapacityError           new instances cannot come into service
+    │   └── DrainError              an instance could not be drained
+    └── RetryableError              the same call may succeed a little later
+        ├── RepositoryError         the application's repository did not answer
+        └── ToolInterruptedError    a tool was told to stop before it was done
+
+Airflow's retry policy asks :class:`FinalError` whether to try again.
+"""
+
+from __future__ import annotations
+
+
+class BakerollError(Exception):
+    """Root of all; its text names what, where and the next step in one line."""
+
+
+class FinalError(BakerollError):
+    """Trying again cannot help."""
+
+
+class ConfigError(FinalError):
+    """An environment file is wrong."""
+
+
+class InputError(FinalError):
+    """A layer's inputs cannot be found out."""
+
+
+class AccountError(FinalError):
+    """The credentials belong to another account than the environment's."""
+
+
+class ImageError(FinalError):
+    """An image is missing, disabled or rejected."""
+
+
+class BakeError(FinalError):
+    """Packer or Ansible failed."""
+
+
+class PlanError(FinalError):
+    """Terraform refused, or its plan does what this run may not do."""
+
+
+class StalePlanError(PlanError):
+    """The state was changed after the plan was made."""
+
+
+class LockedError(FinalError):
+    """Somebody else holds the Terraform state or the journal."""
+
+
+class OwnershipLostError(FinalError):
+    """Another run took the journal over: this one may not act any more."""
+
+
+class FleetError(FinalError):
+    """A fleet is in a state that a rollout cannot start from or end in."""
+
+
+class GroupMissingError(FleetError):
+    """A fleet's Auto Scaling group does not exist."""
+
+
+class CapacityError(FinalError):
+    """New instances cannot come into service."""
+
+
+class DrainError(FinalError):
+    """An instance could not be drained."""
+
+
+class RetryableError(BakerollError):
+    """The same call may succeed a little later."""
+
+
+class ToolInterruptedError(RetryableError):
+    """A tool was told to stop before it was done."""
+
+
+class RepositoryError(RetryableError):
+    """The application's repository did not answer."""

@@ -1,0 +1,283 @@
+"""The layers of one environment: decide what is baked, and bake it. What the operators call."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from bakeroll.core.aws import Clients
+from bakeroll.core.config import Environment
+from bakeroll.core.errors import ImageError
+from bakeroll.core.layers import decisions as layers
+from bakeroll.core.layers import fingerprint, images
+from bakeroll.core.layers.decisions import Decisions, LayerDecision, Rebuild
+from bakeroll.core.layers.fingerprint import Document
+from bakeroll.core.layers.images import Found, Image
+from bakeroll.core.layers.inputs import APPLICATION, LAYERS, Inputs, trace
+from bakeroll.core.layers.packer import Order, run_packer
+from bakeroll.core.layers.repository import resolve_commit
+from bakeroll.core.layers.versions import tool_versions
+from bakeroll.core.process import Tool
+
+# Packer removes its instance, key pair and security group after SIGINT, which takes minutes on AWS.
+_GRACE_SECONDS = 300.0
+# How many earlier images are looked at for one whose inputs are known.
+_PREVIOUS_LOOKED_AT = 10
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and with what images are baked.
+
+    :param packer_dir: the folder of the Packer template.
+    :param custom_endpoint_ec2: EC2's address where it is not AWS's own, for Packer; empty on AWS.
+    :param variables: values of further template variables, stronger than the variable files. They say
+        how an image is made here, never what is in it, as they are no part of the fingerprint.
+    :param available_timeout_seconds: how long an image may take to become available.
+    :param poll_seconds: pause between two looks at an image that is not available yet.
+    :param worker_env: environment to take PATH, HOME and proxies from.
+    """
+
+    packer_dir: Path
+    custom_endpoint_ec2: str = ""
+    variables: Mapping[str, Any] = field(default_factory=dict)
+    available_timeout_seconds: float = 3600.0
+    poll_seconds: float = 5.0
+    worker_env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+
+
+@dataclass(frozen=True)
+class Baked:
+    """The result of baking one layer.
+
+    :param reused: the image was there already: an earlier try or another run made it.
+    """
+
+    layer: str
+    image_id: str
+    image_name: str
+    fingerprint: str
+    reused: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a value that an XCom can hold."""
+        return dict(vars(self))
+
+
+class Bakery:
+    """Decides on and bakes the layers of one environment.
+
+    :param name: the environment's name.
+    :param environment: its facts.
+    :param say: gets a line for each thing worth knowing.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        environment: Environment,
+        *,
+        clients: Clients,
+        place: Place,
+        say: Callable[[str], object],
+    ) -> None:
+        self._name = name
+        self._environment = environment
+        self._clients = clients
+        self._place = place
+        self._say = say
+        self._tool = Tool(_GRACE_SECONDS)
+        self._inputs: dict[str, Inputs] = {}
+
+    def decide(
+        self, *, rebuild: Rebuild = "none", application_ref: str | None = None, ami_id: str | None = None
+    ) -> Decisions:
+        """Decide which layers are baked, and say why.
+
+        :param rebuild: bake this layer although nothing changed, and all that are built on it.
+        :param application_ref: deploy this branch, tag or commit rather than the environment's.
+        :param ami_id: deploy this existing image and bake nothing.
+        :raises InputError: if inputs or the application's ref cannot be found out.
+        :raises ImageError: if an image is missing or may not be deployed.
+        """
+        decisions = self._of_image(ami_id) if ami_id else self._of_inputs(rebuild, application_ref)
+        for decision in decisions.layers:
+            self._say(decision.sentence())
+        return decisions
+
+    def bake(
+        self,
+        layer: str,
+        parent: str,
+        *,
+        commit: str | None,
+        from_number: int = 0,
+        credentials: Mapping[str, str],
+        vault_password: str,
+    ) -> Baked:
+        """Bake one layer, or take the image that somebody made of the same inputs meanwhile.
+
+        :param parent: image id to build from; for ``base`` the source AMI.
+        :param commit: the application's commit, as decided; counts for the application layer only.
+        :param from_number: the decision's, so that a forced rebuild does not find the image it replaces.
+        :param credentials: ``AWS_*`` variables for Packer.
+        :param vault_password: opens the Ansible Vault.
+        :raises BakeError: if Packer or Ansible failed.
+        :raises ToolInterruptedError: after :meth:`interrupt`.
+        """
+        document = self._document(layer, parent, commit)
+        found = images.find(
+            self._clients.ec2, layer, document.fingerprint, self._name, from_number=from_number
+        )
+        made = found.usable or found.pending or found.untagged
+        if made is not None:
+            self._say(f"{layer}: image {made.id} ({made.name}) was made of the same inputs meanwhile")
+            try:
+                return self._finished(document, made.id, reused=True)
+            except ImageError as error:
+                if made is found.usable:
+                    raise
+                self._say(f"{error}; it is not waited for any longer, a new one is baked")
+        # Kept before the image exists, so that there is none without its inputs.
+        fingerprint.keep(self._clients.s3, self._environment.state_bucket, document)
+        number = max(found.next_number, from_number)
+        return self._finished(
+            document, self._run(document, number, credentials, vault_password), reused=False
+        )
+
+    def interrupt(self) -> None:
+        """Stop a running bake in order; safe to call from a signal handler."""
+        self._tool.interrupt()
+
+    def _of_inputs(self, rebuild: Rebuild, application_ref: str | None) -> Decisions:
+        application = self._environment.application
+        source = self._environment.source_ami
+        commit = resolve_commit(
+            application.repository, application_ref or application.ref, self._place.worker_env
+        )
+        parent = images.source_ami(self._clients.ec2, source.owners, source.name)
+        self._say(f"source AMI {parent.id} ({parent.name}), application commit {commit}")
+        decided = layers.decide(
+            parent.id,
+            environment=self._name,
+            rebuild=rebuild,
+            describe=lambda layer, image_id: self._document(layer, image_id, commit),
+            look=self._look,
+            previous=self._previous,
+        )
+        return Decisions(decided, parent.id, commit)
+
+    def _of_image(self, ami_id: str) -> Decisions:
+        image = images.get(self._clients.ec2, ami_id)
+        digest = image.tags.get(images.TAG_FINGERPRINT) if image else None
+        document = self._recall(APPLICATION, digest) if digest else None
+        decision = layers.existing(ami_id, image, document, environment=self._name)
+        skipped = ("an existing application image is deployed",)
+        others = (LayerDecision(layer, False, skipped) for layer in LAYERS if layer != APPLICATION)
+        return Decisions((*others, decision), None, None)
+
+    def _document(self, layer: str, parent: str, commit: str | None) -> Document:
+        if layer not in self._inputs:
+            self._inputs[layer] = trace(self._place.packer_dir, layer, self._name)
+        repository = self._environment.application.repository
+        return fingerprint.document(self._inputs[layer], parent, self._versions, repository, commit)
+
+    def _look(self, document: Document) -> Found:
+        return images.find(self._clients.ec2, document.layer, document.fingerprint, self._name)
+
+    def _previous(self, layer: str) -> Document | None:
+        """Return the inputs of the layer's newest image that this environment could have used."""
+        environment = self._name if layer == APPLICATION else None
+        for image in images.newest_of_layer(self._clients.ec2, layer)[:_PREVIOUS_LOOKED_AT]:
+            document = self._recall(layer, image.tags[images.TAG_FINGERPRINT])
+            if document is not None and document.environment == environment:
+                return document
+        return None
+
+    def _recall(self, layer: str, digest: str) -> Document | None:
+        return fingerprint.recall(self._clients.s3, self._environment.state_bucket, layer, digest)
+
+    def _run(
+        self, document: Document, number: int, credentials: Mapping[str, str], vault_password: str
+    ) -> str:
+        name = images.image_name(document.layer, document.fingerprint, number)
+        self._say(f"baking {name} from {document.parent}")
+        order = Order(
+            inputs=self._inputs[document.layer],
+            image_name=name,
+            region=self._environment.region,
+            variables=self.variables(document, name),
+            packer_version=self._versions["Packer"],
+        )
+        return run_packer(
+            order,
+            packer_dir=self._place.packer_dir,
+            tool=self._tool,
+            credentials=credentials,
+            vault_password=vault_password,
+            say=self._say,
+            worker_env=self._place.worker_env,
+        )
+
+    def variables(self, document: Document, name: str) -> dict[str, Any]:
+        """Return the values of the template's variables that only a run knows.
+
+        :param name: the image's name.
+        """
+        known: dict[str, Any] = {
+            "region": self._environment.region,
+            "layer": document.layer,
+            "source_ami": document.parent,
+            "image_name": name,
+            "tags": tags(document),
+            "custom_endpoint_ec2": self._place.custom_endpoint_ec2,
+            "environment": document.environment,
+            "application_repository": document.repository,
+            "application_commit": document.commit,
+        }
+        return {**self._place.variables, **{key: value for key, value in known.items() if value is not None}}
+
+    def _finished(self, document: Document, image_id: str, *, reused: bool) -> Baked:
+        """Wait until an image can be used and see to it that it and its snapshots carry their tags."""
+        image = images.wait_until_available(
+            self._clients.ec2,
+            image_id,
+            timeout_seconds=self._place.available_timeout_seconds,
+            say=self._say,
+            poll_seconds=self._place.poll_seconds,
+        )
+        wanted = tags(document)
+        if lacking := images.untagged_parts(self._clients.ec2, image, wanted):
+            # Packer tags after the image is made and may have died between; an image is made only of
+            # a finished machine, so its content is whole.
+            self._say(f"tagging {', '.join(lacking)}")
+            images.tag(self._clients.ec2, image, wanted)
+            self._check_tags(image_id, wanted)
+        self._say(f"{document.layer} is image {image.id} ({image.name})")
+        return Baked(document.layer, image.id, image.name, document.fingerprint, reused)
+
+    def _check_tags(self, image_id: str, wanted: Mapping[str, str]) -> None:
+        image: Image | None = images.get(self._clients.ec2, image_id)
+        lacking = images.untagged_parts(self._clients.ec2, image, wanted) if image else [image_id]
+        if lacking:
+            raise ImageError(
+                f"{self._name}: {', '.join(lacking)} cannot be tagged; check the role's ec2:CreateTags"
+            )
+
+    @cached_property
+    def _versions(self) -> dict[str, str]:
+        return tool_versions(self._place.worker_env)
+
+
+def tags(document: Document) -> dict[str, str]:
+    """Return the tags of an image and its snapshots."""
+    found = {
+        images.TAG_LAYER: document.layer,
+        images.TAG_FINGERPRINT: document.fingerprint,
+        images.TAG_PARENT: document.parent,
+    }
+    return {**found, images.TAG_COMMIT: document.commit} if document.commit else found

@@ -1,0 +1,170 @@
+"""The first and the last steps of a run: take the journal, write the fleets into it, give it back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+
+from bakeroll.core.aws import Clients
+from bakeroll.core.errors import FleetError, GroupMissingError, LockedError
+from bakeroll.core.rollout import fleet as fleets
+from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
+from bakeroll.core.steps import Act, Decision, Done, Wait
+from bakeroll.core.terraform import FleetOutput
+
+
+class Begin:
+    """Take the journal, or take it over from a run that is dead.
+
+    :param alive: tells whether a run, ``<dag id>/<run id>``, may still act.
+    """
+
+    def __init__(self, ledger: Ledger, environment: str, alive: Callable[[str], bool]) -> None:
+        self._ledger = ledger
+        self._environment = environment
+        self._alive = alive
+
+    def look(self) -> Decision:
+        """Decide whether the journal is ours, free, held, or a dead owner's."""
+        journal = self._ledger.peek()
+        if journal is None:
+            return Act("open the journal", self._ledger.open)
+        if journal.owner == self._ledger.owner:
+            told = f"resumed in epoch {journal.epoch}" if journal.epoch > 1 else "opened"
+            return Done(f"journal of {self._environment} {told}", {"epoch": journal.epoch})
+        if self._alive(journal.owner):
+            raise LockedError(
+                f"{self._environment}: {journal.owner} holds the journal and is still running; wait for it, "
+                "or mark that run failed in the UI and clear this task"
+            )
+        left = journal.lease_until - self._ledger.now()
+        if left > 0:
+            return Wait(
+                f"{journal.owner} ended without closing the journal; its lease lapses in {left:.0f} s"
+            )
+        return Act(
+            f"take the journal over from {journal.owner}, which did not finish",
+            lambda: self._ledger.take_over(journal.epoch),
+        )
+
+
+def check_fleets(environment: str, wanted: Collection[str], made: Collection[str]) -> None:
+    """Make sure that environment file and Terraform speak of the same fleets.
+
+    :param wanted: names in the environment file.
+    :param made: names in Terraform's output.
+    :raises FleetError: if they differ: such a fleet would never be rolled, or never be found.
+    """
+    if set(wanted) != set(made):
+        raise FleetError(
+            f"{environment}: the environment file has the fleets {', '.join(sorted(wanted))}, Terraform's "
+            f"output has {', '.join(sorted(made)) or 'none'}; name the same in both"
+        )
+
+
+def record_fleets(
+    clients: Clients, ledger: Ledger, outputs: Mapping[str, FleetOutput], *, applied: bool = False
+) -> Journal:
+    """Write the fleets that Terraform has made into our journal; what it knows of one already stays.
+
+    :param outputs: the fleets.
+    :param applied: whether this run has applied Terraform already: a fleet that is new then was made by
+        it, and there is nothing that a rollback could go back to.
+    """
+    known = ledger.read().fleets
+    records = {
+        name: _record(clients, name, known.get(name), output, new=applied) for name, output in outputs.items()
+    }
+    return ledger.update(lambda journal: journal.model_copy(update={"fleets": records}))
+
+
+def _record(
+    clients: Clients, name: str, known: FleetRecord | None, output: FleetOutput, *, new: bool
+) -> FleetRecord:
+    names = {
+        "group": output.autoscaling_group,
+        "launch_template_id": output.launch_template_id,
+        "termination_hook": output.termination_hook,
+        "drain_document": output.drain_document,
+    }
+    if known and known.group == output.autoscaling_group:
+        return known.model_copy(update=names)
+    try:
+        picture = fleets.describe(clients, name, output.autoscaling_group)
+    except GroupMissingError:
+        return FleetRecord(**names)  # the plan that follows makes it again
+    # A group without instances has nothing to go back to either.
+    before = picture.template_version if picture.counted and not new else None
+    return FleetRecord(**names, template_before=before)
+
+
+def retain_abandoned(clients: Clients, journal: Journal) -> list[str]:
+    """Have each group keep an instance whose drain was given up, where its hook says ABANDON.
+
+    Without the policy AWS terminates such an instance at once, and its log buffer is lost with its disk
+    (https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-lifecycle-policy.html). Terraform's
+    provider 5.100 does not know it, so it is set here.
+
+    :return: the groups that were changed.
+    """
+    changed = []
+    for record in journal.fleets.values():
+        hooks = clients.autoscaling.describe_lifecycle_hooks(
+            AutoScalingGroupName=record.group, LifecycleHookNames=[record.termination_hook]
+        )["LifecycleHooks"]
+        if not hooks or hooks[0].get("DefaultResult") != "ABANDON":
+            continue
+        found = clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[record.group])
+        policy = found["AutoScalingGroups"][0].get("InstanceLifecyclePolicy", {})
+        if policy.get("RetentionTriggers", {}).get("TerminateHookAbandon") != "retain":
+            clients.autoscaling.update_auto_scaling_group(
+                AutoScalingGroupName=record.group,
+                InstanceLifecyclePolicy={"RetentionTriggers": {"TerminateHookAbandon": "retain"}},
+            )
+            changed.append(record.group)
+    return changed
+
+
+def floors(clients: Clients, journal: Journal) -> tuple[dict[str, int], dict[str, int]]:
+    """Return the sizes below which no plan may go while the journal is open.
+
+    :return: smallest MinSize and smallest MaxSize, by fleet; only of fleets whose capacity is raised.
+    """
+    minimum: dict[str, int] = {}
+    maximum: dict[str, int] = {}
+    for name, record in journal.fleets.items():
+        if record.surge is None:
+            continue
+        picture = fleets.describe(clients, name, record.group)
+        minimum[name] = picture.minimum
+        maximum[name] = max(picture.maximum, picture.desired)
+    return minimum, maximum
+
+
+def unsettled(clients: Clients, journal: Journal) -> list[str]:
+    """Say for each fleet why it needs a rollout; empty if every fleet is as it should be."""
+    reasons = []
+    for name, record in journal.fleets.items():
+        picture = fleets.describe(clients, name, record.group)
+        if picture.old:
+            reasons.append(f"{name}: {len(picture.old)} of {len(picture.counted)} instances are not current")
+        elif record.surge:
+            reasons.append(f"{name}: an earlier run raised capacity and did not give it back")
+        elif picture.ready_current < picture.desired:
+            reasons.append(f"{name}: {picture.progress(picture.desired)}")
+    return reasons
+
+
+def close(ledger: Ledger) -> None:
+    """Give the journal back.
+
+    :raises FleetError: if a fleet's capacity is still raised.
+    """
+    journal = ledger.peek()
+    if journal is None:
+        return  # closed already, by a call whose answer was lost
+    raised = [name for name, record in journal.fleets.items() if record.surge]
+    if raised and journal.owner == ledger.owner:
+        raise FleetError(
+            f"capacity of {', '.join(raised)} is still raised: the journal stays open; start a new run"
+        )
+    ledger.close()

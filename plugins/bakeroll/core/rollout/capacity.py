@@ -1,0 +1,115 @@
+"""The arithmetic of a rollout: pure functions of one picture of the fleet and its record in the journal.
+
+``live target`` is the capacity that the fleet would have without the rollout: desired capacity less
+what is left of the surge.
+"""
+
+from __future__ import annotations
+
+import math
+
+from bakeroll.core.rollout.fleet import Fleet, Instance
+from bakeroll.core.rollout.journal import Before, FleetRecord, Surge
+
+REBALANCE = "AZRebalance"
+"""Launches and terminates by itself to even out zones, in the middle of a rollout too: suspended."""
+
+
+def raised(fleet: Fleet, surge: Surge) -> bool:
+    """Tell whether the group's settings are as the surge wants them."""
+    return (
+        fleet.minimum >= surge.minimum
+        and fleet.maximum >= surge.maximum
+        and fleet.new_instances_protected
+        and REBALANCE in fleet.suspended
+    )
+
+
+def capacity(fleet: Fleet) -> int:
+    """Return desired capacity, also where AWS has yet to raise it to the minimum."""
+    return max(fleet.desired, fleet.minimum)
+
+
+def surge_left(fleet: Fleet, record: FleetRecord) -> int:
+    """Return how much of the desired capacity is ours at this moment.
+
+    An instance that we retired took its part with it, whether or not its termination is over.
+    """
+    surge = record.surge
+    if surge is None or not (surge.applied or raised(fleet, surge)):
+        return 0
+    standing = {instance.instance_id for instance in fleet.counted}
+    gone = sum(1 for instance_id in surge.retiring if instance_id not in standing)
+    return max(0, surge.amount - gone)
+
+
+def live_target(fleet: Fleet, record: FleetRecord) -> int:
+    """Return the capacity that the fleet would have if there were no rollout."""
+    return max(0, capacity(fleet) - surge_left(fleet, record))
+
+
+def share_of(live: int, share: str) -> int:
+    """Return how many instances a wave's share is.
+
+    :param live: the live target.
+    :param share: a number of instances or a percentage of the live target, such as ``25%``.
+    """
+    wanted = math.ceil(live * int(share[:-1]) / 100) if share.endswith("%") else int(share)
+    return min(live, wanted)
+
+
+def next_surge(fleet: Fleet, record: FleetRecord, share: str) -> Surge | None:
+    """Return the surge that this wave needs beyond what stands or is on its way; None if nothing."""
+    left = surge_left(fleet, record)
+    needed = share_of(live_target(fleet, record), share) - len(fleet.current) - fleet.launching
+    if needed <= 0:
+        return None
+    peak = capacity(fleet) + needed
+    return Surge(amount=left + needed, minimum=peak, previous=fleet.minimum, maximum=max(fleet.maximum, peak))
+
+
+def may_go(fleet: Fleet, instance: Instance, live: int) -> bool:
+    """Tell whether the fleet keeps its floor of healthy instances without this one.
+
+    One that does not serve has to stay as well while the floor is not there: it may only look so.
+    """
+    return fleet.ready_count - fleet.ready(instance) >= live
+
+
+def next_to_retire(fleet: Fleet, live: int, most: int) -> list[Instance]:
+    """Return old instances that may go now: those first that do not serve anyhow.
+
+    :param live: how many healthy instances must stay.
+    :param most: how many at the most.
+    """
+    spare = fleet.ready_count - live
+    if spare < 0:
+        return []
+    idle = [instance for instance in fleet.old if not fleet.ready(instance)]
+    serving = [instance for instance in fleet.old if fleet.ready(instance)]
+    return (idle + serving[:spare])[:most]
+
+
+def astray(fleet: Fleet, surge: Surge) -> list[str]:
+    """Return instances that were to be retired and are current again: the target went back to theirs."""
+    return [one.instance_id for one in fleet.current if one.instance_id in surge.retiring]
+
+
+def gone(fleet: Fleet, record: FleetRecord) -> list[str]:
+    """Return what this rollout retired, in whichever wave or run, and what no longer counts."""
+    standing = {instance.instance_id for instance in fleet.counted}
+    return [instance_id for instance_id in record.retired if instance_id not in standing]
+
+
+def sizes_after(fleet: Fleet, before: Before, surge: Surge | None) -> tuple[int, int]:
+    """Return minimum and maximum as they go back; what somebody else set meanwhile stays.
+
+    The maximum never goes below desired capacity, since AWS would then terminate instances of its own
+    choice.
+    """
+    minimum, maximum = fleet.minimum, fleet.maximum
+    if surge and surge.owns(minimum):
+        minimum = before.minimum
+    if surge and maximum == surge.maximum:
+        maximum = before.maximum
+    return minimum, max(maximum, fleet.desired)

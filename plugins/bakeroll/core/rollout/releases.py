@@ -1,0 +1,48 @@
+"""Releases: what ran where and since when, one S3 object each, never overwritten."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from bakeroll.core.aws import error_code
+from bakeroll.core.rollout.journal import CONFLICTS, Journal
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
+
+
+def record(s3: S3Client, bucket: str, journal: Journal, facts: Mapping[str, Any]) -> str:
+    """Write the release that a journal ends in; one that is there already stays as it is.
+
+    :param bucket: the state bucket.
+    :param facts: what is worth keeping, as JSON can hold it.
+    :return: the object's key.
+    """
+    opened = datetime.fromtimestamp(journal.opened_at, UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
+    run = "".join(one if one.isalnum() or one in "._-" else "-" for one in journal.owner)
+    key = f"releases/{journal.environment}/{opened}-{run}.json"
+    content = {
+        "environment": journal.environment,
+        "run": journal.owner,
+        "image_id": journal.image_id,
+        "template_before": {name: fleet.template_before for name, fleet in journal.fleets.items()},
+        "retired": {name: list(fleet.retired) for name, fleet in journal.fleets.items()},
+        **facts,
+    }
+    try:
+        s3.put_object(
+            Bucket=bucket,
+            Key=key,
+            Body=json.dumps(content, indent=2).encode(),
+            ContentType="application/json",
+            IfNoneMatch="*",
+        )
+    except ClientError as error:
+        if error_code(error) not in CONFLICTS:
+            raise  # there already: an earlier try of this task wrote it
+    return key

@@ -1,0 +1,265 @@
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from moto import mock_aws
+from moto.ec2.models import ec2_backends
+
+from bakeroll.core.aws import Clients
+from bakeroll.core.config import Environment
+from bakeroll.core.errors import BakeError, ImageError
+from bakeroll.core.layers import bakery as bakery_module
+from bakeroll.core.layers import images
+from bakeroll.core.layers.bakery import Bakery, Place
+from bakeroll.core.layers.decisions import Decisions
+from bakeroll.core.layers.packer import Order
+
+REGION = "ap-northeast-1"
+ACCOUNT = "123456789012"
+BUCKET = "example-bakeroll"
+
+
+class World:
+    """A repository, an account, and a Packer that makes images in it."""
+
+    def __init__(self, folder: Path) -> None:
+        make: Any = boto3.client
+        self.clients = Clients(lambda service: make(service, REGION))
+        self.clients.s3.create_bucket(
+            Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
+        )
+        self.clients.ec2.register_image(Name="debian-12")
+        self.packer_dir = folder / "packer"
+        for layer in ("base", "application_base", "application"):
+            self.write(f"provisioners/{layer}.yml", "- hosts: all\n")
+            self.write(f"variables/{layer}.pkrvars.hcl", "")
+        self.write("variables/common.pkrvars.hcl", "")
+        self.write("layer.pkr.hcl", "")
+        self.source = folder / "source"
+        self.source.mkdir()
+        self.git("init", "-q", "-b", "main")
+        self.commit()
+        self.said: list[str] = []
+        self.orders: list[Order] = []
+
+    def write(self, name: str, text: str) -> None:
+        path = self.packer_dir / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+
+    def git(self, *arguments: str) -> None:
+        who = {
+            f"GIT_{role}_{what}": "a@example.com"
+            for role in ("AUTHOR", "COMMITTER")
+            for what in ("NAME", "EMAIL")
+        }
+        env = {"PATH": os.environ["PATH"], "HOME": str(self.source), **who}
+        subprocess.run(["git", *arguments], cwd=self.source, env=env, check=True, capture_output=True)
+
+    def commit(self) -> None:
+        self.git("commit", "-q", "--allow-empty", "-m", "x")
+
+    def bakery(self, name: str = "development") -> Bakery:
+        facts: dict[str, Any] = {
+            "region": REGION, "account_id": ACCOUNT, "state_bucket": BUCKET,
+            "source_ami": {"owners": [ACCOUNT], "name": "debian-*"},
+            "application": {"repository": str(self.source)},
+            "terraform": {"root": "x"}, "fleets": {"web": {}},
+        }  # fmt: skip
+        environment = Environment.model_validate(facts)
+        return Bakery(
+            name,
+            environment,
+            clients=self.clients,
+            place=Place(self.packer_dir, poll_seconds=0.01),
+            say=self.said.append,
+        )
+
+    def packer(self, order: Order, **_: object) -> str:
+        self.orders.append(order)
+        image_id = self.clients.ec2.register_image(
+            Name=order.image_name, BlockDeviceMappings=[{"DeviceName": "/dev/xvda", "Ebs": {"VolumeSize": 1}}]
+        )["ImageId"]
+        return str(image_id)
+
+    def bake(
+        self, layer: str, decisions: Decisions, baked: dict[str, str], name: str = "development"
+    ) -> bakery_module.Baked:
+        parent = decisions.parent_of(layer, baked)
+        assert parent is not None
+        result = self.bakery(name).bake(
+            layer,
+            parent,
+            commit=decisions.commit,
+            from_number=decisions.of(layer).from_number,
+            credentials={},
+            vault_password="x",
+        )
+        baked[layer] = result.image_id
+        return result
+
+    def deploy(self, name: str = "development", **options: Any) -> list[str]:
+        """Decide and bake as the DAG does; return what was baked."""
+        decisions = self.bakery(name).decide(**options)
+        baked: dict[str, str] = {}
+        for decision in decisions.layers:
+            if decision.bake:
+                assert not self.bake(decision.layer, decisions, baked, name).reused
+        return list(baked)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setenv("MOTO_EC2_LOAD_DEFAULT_AMIS", "false")
+    monkeypatch.setattr(bakery_module, "tool_versions", lambda env: {"Packer": "1.6.6", "Ansible": "2.19.1"})
+    with mock_aws():
+        world = World(tmp_path)
+        monkeypatch.setattr(bakery_module, "run_packer", world.packer)
+        yield world
+
+
+ALL = ["base", "application_base", "application"]
+
+
+def test_three_deployments(world: World) -> None:
+    assert world.deploy() == ALL
+    assert world.deploy() == []
+    world.commit()
+    assert world.deploy() == ["application"]
+    assert "application commit changed" in world.said[-4]
+    assert world.deploy() == []
+
+
+def test_a_changed_role_bakes_its_layer_and_what_is_built_on_it(world: World) -> None:
+    world.deploy()
+    world.write("provisioners/application_base.yml", "- hosts: all\n  become: true\n")
+    assert world.deploy() == ["application_base", "application"]
+    line = next(line for line in reversed(world.said) if line.startswith("application_base is baked"))
+    assert line == "application_base is baked: files changed: provisioners/application_base.yml"
+    world.write("provisioners/application_base.yml", "- hosts: all\n")
+    assert world.deploy() == [], "the images of the older inputs are still there"
+
+
+def test_environments_share_all_but_the_application(world: World) -> None:
+    assert world.deploy("development") == ALL
+    assert world.deploy("staging") == ["application"]
+    assert world.deploy("development") == []
+
+
+@pytest.mark.parametrize("rebuild", ALL)
+def test_a_forced_rebuild_makes_new_images_from_there_on_once(world: World, rebuild: str) -> None:
+    world.deploy()
+    assert world.deploy(rebuild=rebuild) == ALL[ALL.index(rebuild) :]
+    assert world.deploy() == []
+    first = world.orders[3]
+    assert first.image_name.startswith(f"{rebuild}-")
+    assert first.image_name.endswith("-1")
+
+
+def test_image_and_snapshots_carry_the_tags(world: World) -> None:
+    world.deploy()
+    image = images.newest_of_layer(world.clients.ec2, "application")[0]
+    assert set(image.tags) == {f"bakeroll:{key}" for key in ("layer", "fingerprint", "parent", "commit")}
+    assert images.untagged_parts(world.clients.ec2, image, image.tags) == []
+    kept = world.clients.s3.list_objects_v2(Bucket=BUCKET)["Contents"]
+    assert f"inputs/application/{image.tags['bakeroll:fingerprint']}.json" in [entry["Key"] for entry in kept]
+
+
+def test_a_retry_uses_the_image_that_was_finished_meanwhile(world: World) -> None:
+    decisions = world.bakery().decide()
+    made = world.bake("base", decisions, {})
+    again = world.bake("base", decisions, {})
+    assert (again.image_id, again.reused, len(world.orders)) == (made.image_id, True, 1)
+
+
+def test_a_retry_of_a_forced_rebuild_does_not_force_twice(world: World) -> None:
+    world.deploy()
+    decisions = world.bakery().decide(rebuild="base")
+    made = world.bake("base", decisions, {})
+    again = world.bake("base", decisions, {})
+    assert (again.image_id, again.reused) == (made.image_id, True)
+    assert made.image_name.endswith("-1")
+
+
+def test_an_image_whose_packer_died_before_tagging_is_adopted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decisions = world.bakery().decide()
+
+    def dies(order: Order, **_: object) -> str:
+        world.packer(order)
+        raise BakeError("killed")
+
+    monkeypatch.setattr(bakery_module, "run_packer", dies)
+    with pytest.raises(BakeError):
+        world.bake("base", decisions, {})
+    result = world.bake("base", decisions, {})
+    assert (result.reused, result.image_name) == (True, world.orders[0].image_name)
+    assert world.bakery().decide().of("base").image_id == result.image_id
+
+
+def test_a_pending_image_that_fails_is_not_the_end(world: World) -> None:
+    decisions = world.bakery().decide()
+    name = decisions.of("base").image_name
+    assert name is not None
+    failing = world.clients.ec2.register_image(Name=name)["ImageId"]
+    image = ec2_backends[ACCOUNT][REGION].amis[failing]
+    image.state = "pending"
+    said = world.said.append
+
+    def fail(line: str) -> None:
+        said(line)
+        if "is pending" in line:
+            image.state = "failed"
+
+    bakery = world.bakery()
+    bakery._say = fail
+    assert decisions.source_ami is not None
+    result = bakery.bake("base", decisions.source_ami, commit=None, credentials={}, vault_password="x")
+    assert not result.reused
+    assert result.image_name.endswith("-1")
+
+
+def test_an_existing_image_is_deployed_by_id(world: World) -> None:
+    world.deploy()
+    image = images.newest_of_layer(world.clients.ec2, "application")[0]
+    world.commit()
+    decisions = world.bakery().decide(ami_id=image.id)
+    assert decisions.first_to_bake is None
+    assert decisions.image_of("application", {}) == image.id
+    with pytest.raises(ImageError, match="was baked for development"):
+        world.bakery("staging").decide(ami_id=image.id)
+
+
+def test_a_rejected_image_is_not_deployed_again(world: World) -> None:
+    world.deploy()
+    image = images.newest_of_layer(world.clients.ec2, "application")[0]
+    images.mark(world.clients.ec2, image.id, "development", images.REJECTED)
+    with pytest.raises(ImageError, match="was rejected and nothing changed"):
+        world.deploy()
+    world.commit()
+    assert world.deploy() == ["application"]
+
+
+def test_another_ref_is_deployed_if_asked_for(world: World) -> None:
+    world.deploy()
+    world.git("checkout", "-q", "-b", "feature")
+    world.commit()
+    assert world.deploy() == []
+    assert world.deploy(application_ref="feature") == ["application"]
+
+
+def test_packer_gets_the_facts_of_the_run(world: World) -> None:
+    world.deploy()
+    base, _, application = (order.variables for order in world.orders)
+    assert base["layer"] == "base"
+    assert "application_commit" not in base
+    assert application["environment"] == "development"
+    assert application["tags"]["bakeroll:commit"] == application["application_commit"]
+    assert application["image_name"].split("-")[1] == application["tags"]["bakeroll:fingerprint"][:16]

@@ -1,0 +1,198 @@
+"""Runs whole rollouts of core's steps on a virtual account, the invariants checked after every act."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from bakeroll.core.aws import Clients
+from bakeroll.core.rollout import fleet as fleets
+from bakeroll.core.rollout.drain import Drain
+from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
+from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
+from bakeroll.core.steps import Act, Done, Step
+from sandbox.model.ports import CommandResult
+from sandbox.wire.inprocess import VirtualAccount, virtual_account
+from tests.fleets import Fleet, make_fleet, new_version
+
+BUCKET = "state"
+DOCUMENT = "drain-web"
+CAPACITY_TIMEOUT = timedelta(minutes=10)
+POLL_SECONDS = 2.0
+
+CONTENT = {
+    "schemaVersion": "2.2",
+    "description": "drain",
+    "parameters": {
+        "StopUnits": {"type": "String", "default": ""},
+        "TimeoutSeconds": {"type": "String", "default": "300"},
+    },
+    "mainSteps": [
+        {
+            "action": "aws:runShellScript",
+            "name": "drain",
+            "inputs": {"timeoutSeconds": "{{ TimeoutSeconds }}", "runCommand": ["drain '{{ StopUnits }}'"]},
+        }
+    ],
+}
+
+
+def receipt(_instance_id: str, _script: str, *, left: int = 0) -> CommandResult:
+    """Answer as the drain script does."""
+    numbers = {
+        "queue_length_before": 1,
+        "bytes_before": 512,
+        "queue_length_after": 0,
+        "bytes_after": left,
+        "unread_bytes": 0,
+        "duration_seconds": 1.5,
+    }
+    return CommandResult(status=0, stdout=json.dumps({"bakeroll_receipt": numbers}), stderr="")
+
+
+class StuckError(AssertionError):
+    """A step waits longer than anything may."""
+
+
+@dataclass
+class World:
+    """An account with one fleet of two instances at version 1 that serve, and a run's view of it."""
+
+    aws: VirtualAccount
+    made: Fleet
+    clients: Clients
+    ledger: Ledger
+    size: int
+    floor: int
+    log: list[str] = field(default_factory=list)
+    lowest_ready: int = 10**6
+    on_pass: Callable[[World], None] | None = None
+
+    def picture(self) -> fleets.Fleet:
+        """Take a fresh picture of the fleet."""
+        return fleets.describe(self.clients, "web", self.made.group)
+
+    def record(self) -> FleetRecord:
+        """Return the fleet's record in the journal."""
+        journal = self.ledger.peek()
+        assert journal is not None
+        return journal.fleets["web"]
+
+    def settle(self, seconds: float = 120) -> None:
+        """Let the account come to rest."""
+        self.aws.clock.advance(seconds)
+
+    def release(self, image_id: str | None = None) -> str:
+        """Point the group at a new version, as Terraform does; returns its image id."""
+        image_id = image_id or self.aws.image(f"application-{len(self.log)}-{self.aws.clock.now()}")
+        number = new_version(self.aws, self.made, image_id)
+        self.clients.autoscaling.update_auto_scaling_group(
+            AutoScalingGroupName=self.made.group,
+            LaunchTemplate={"LaunchTemplateId": self.made.template_id, "Version": number},
+        )
+        return image_id
+
+    def run(self, step: Step, longest: float = 7200) -> Any:
+        """Run a step to its end in virtual time, checking the floor at every pass."""
+        began = self.aws.clock.now()
+        while self.aws.clock.now() - began < longest:
+            self.check()
+            if self.on_pass:
+                self.on_pass(self)
+            match step.look():
+                case Act(what, perform):
+                    self.log.append(what)
+                    perform()
+                case Done(what, result):
+                    self.log.append(what)
+                    return result
+                case wait:
+                    if wait.keep_alive:
+                        wait.keep_alive()
+                    self.log.append(f"... {wait.why}")
+                    self.aws.clock.advance(POLL_SECONDS)
+        raise StuckError(self.log[-3:])
+
+    def check(self) -> None:
+        """Invariant 1: healthy targets never fall below the live target because of us."""
+        ready = self.healthy_targets()
+        self.lowest_ready = min(self.lowest_ready, ready)
+        assert ready >= self.floor, f"{ready} healthy, floor {self.floor}: {self.log[-5:]}"
+
+    def healthy_targets(self) -> int:
+        """Count healthy targets in the model itself, so that counting is no API call."""
+        states = [target.state for target in self.aws.account.targets.health(self.made.target_group_arn)]
+        return states.count("healthy")
+
+    def step(self, kind: type[Any], ledger: Ledger | None = None) -> Any:
+        """Make a step of the only wave."""
+        return kind(self.clients, ledger or self.ledger, "web", wave=1, timeout=CAPACITY_TIMEOUT)
+
+    def drain(self, ids: list[str], ledger: Ledger | None = None) -> Drain:
+        """Make a drain of some instances, as a task that starts now."""
+
+        def make(earlier: list[str]) -> Drain:
+            return Drain(
+                self.clients,
+                ledger or self.ledger,
+                "web",
+                ids,
+                wave=1,
+                timeout=timedelta(minutes=5),
+                stop_units=["web.service"],
+                earlier=earlier,
+            )
+
+        return make(make([]).earlier_commands())
+
+    def roll(self, ledger: Ledger | None = None) -> dict[str, Any]:
+        """Run all steps of a rollout; returns what verify returned, and the receipts."""
+        self.run(self.step(ScaleOut, ledger))
+        self.run(self.step(AwaitCapacity, ledger))
+        chunks = self.run(self.step(Retire, ledger))
+        drained = [one for ids in chunks for one in self.run(self.drain(ids, ledger))]
+        return {**self.run(self.step(Settle, ledger)), "drained": drained}
+
+
+def world(size: int = 2, maximum: int = 4, *, seed: int = 1, **group: Any) -> World:
+    """Make an account whose fleet serves version 1, and open a journal in it."""
+    aws = virtual_account(seed=seed)
+    aws.hypervisor.default.answer = receipt
+    made = make_fleet(aws, image_id=aws.image("application-1"), size=size, maximum=maximum, **group)
+    clients = Clients(aws.client)
+    clients.s3.create_bucket(
+        Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
+    )
+    clients.ssm.create_document(
+        Name=DOCUMENT, Content=json.dumps(CONTENT), DocumentType="Command", DocumentFormat="JSON"
+    )
+    found = World(aws, made, clients, ledger(aws, "run-1"), size, floor=0)
+    found.settle()
+    found.clients.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=made.group,
+        LaunchTemplate={"LaunchTemplateId": made.template_id, "Version": "1"},
+    )
+    found.floor = found.picture().ready_count
+    assert found.floor == size
+    found.ledger.open()
+    found.ledger.update(lambda journal: _with_fleet(journal, made))
+    return found
+
+
+def ledger(aws: VirtualAccount, run: str) -> Ledger:
+    """Return the journal as a run sees it, on the account's clock."""
+    return Ledger(aws.client("s3"), BUCKET, "production", f"dag/{run}", now=aws.clock.now)
+
+
+def _with_fleet(journal: Journal, made: Fleet) -> Journal:
+    record = FleetRecord(
+        group=made.group,
+        launch_template_id=made.template_id,
+        termination_hook=made.hook,
+        drain_document=DOCUMENT,
+        template_before="1",
+    )
+    return journal.model_copy(update={"fleets": {"web": record}})
