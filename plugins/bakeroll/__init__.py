@@ -1,0 +1,1 @@
+"""bakeroll: immutable rolling deployment on AWS, run by Apache Airflow."""

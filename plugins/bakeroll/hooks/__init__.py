@@ -1,0 +1,1 @@
+"""Hooks: what bakeroll's core needs from Airflow's connections."""

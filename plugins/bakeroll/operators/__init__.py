@@ -1,0 +1,1 @@
+"""Operators: each starts one step of core in an Airflow task."""

@@ -1,0 +1,97 @@
+"""What bakeroll's operators have in common."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from airflow.sdk import BaseOperator
+
+from bakeroll.core.deployment import Deployment
+from bakeroll.core.errors import FinalError, OwnershipLostError
+from bakeroll.core.steps import Step, Wait, advance
+from bakeroll.hooks.account import AccountHook
+from bakeroll.triggers.step import StepTrigger
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class DeploymentOperator(BaseOperator):
+    """A task of one environment's deployment.
+
+    :param environment_file: path of the environment's YAML file.
+    """
+
+    template_fields: Sequence[str] = ()
+    ui_color = "#eef3fb"
+
+    def __init__(self, *, environment_file: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.environment_file = environment_file
+
+    def deployment(self, context: Context) -> Deployment:
+        """Return this run's view of the environment, read afresh."""
+        return Deployment(
+            Path(self.environment_file),
+            owner(context),
+            lambda environment: AccountHook(environment).get_conn(),
+        )
+
+
+class StepOperator(DeploymentOperator):
+    """Runs one step of a rollout: acts in the worker, waits in the triggerer.
+
+    :param step: the step's name, as :meth:`bakeroll.core.deployment.Deployment.step` knows it.
+    """
+
+    def __init__(self, *, step: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.step = step
+
+    def plain_arguments(self) -> Mapping[str, Any]:
+        """Return what a trigger needs to make the same step; plain values only."""
+        return {}
+
+    def make(self, deployment: Deployment, context: Context, arguments: Mapping[str, Any]) -> Step:  # noqa: ARG002
+        """Return the step; a subclass may give it what only a worker has."""
+        return deployment.step(self.step, arguments)
+
+    def execute(self, context: Context) -> Any:
+        """Do all that can be done now; defer if the rest is waiting."""
+        return self.advance(context, self.plain_arguments())
+
+    def resume(self, context: Context, event: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:  # noqa: ARG002
+        """Go on where the trigger saw something to do."""
+        return self.advance(context, arguments)
+
+    def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
+        """Look and act until there is nothing to do but wait, or the end is reached."""
+        deployment = self.deployment(context)
+        try:
+            outcome = advance(self.make(deployment, context, arguments), self.log.info)
+        except OwnershipLostError:
+            raise
+        except FinalError:
+            # Not tried again by itself: whoever clears this task has mended something.
+            deployment.give_up(self.step, arguments)
+            raise
+        if isinstance(outcome, Wait):
+            self.log.info(outcome.why)
+            self.defer(
+                trigger=StepTrigger(
+                    environment_file=self.environment_file,
+                    owner=owner(context),
+                    kind=self.step,
+                    arguments=arguments,
+                ),
+                method_name="resume",
+                kwargs={"arguments": dict(arguments)},
+            )
+        return outcome.result
+
+
+def owner(context: Context) -> str:
+    """Return the run as the journal names it."""
+    return f"{context['dag'].dag_id}/{context['run_id']}"

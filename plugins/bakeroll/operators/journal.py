@@ -1,0 +1,88 @@
+"""Take the journal, record the release, give the journal back."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bakeroll.core.aws import check_account
+from bakeroll.core.layers import images
+from bakeroll.core.rollout import begin, releases
+from bakeroll.core.rollout.begin import Begin
+from bakeroll.core.terraform import fleets
+from bakeroll.operators.base import DeploymentOperator, StepOperator
+from bakeroll.operators.terraform import terraform
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from bakeroll.core.deployment import Deployment
+    from bakeroll.core.steps import Step
+
+ACTIVE = ["queued", "running"]
+
+
+class BeginOperator(StepOperator):
+    """Check the account, then take the journal, or take it over from a run that is dead."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(step="begin", **kwargs)
+
+    def make(self, deployment: Deployment, context: Context, arguments: Mapping[str, Any]) -> Step:  # noqa: ARG002
+        """Return the step, which asks Airflow whether the journal's owner still runs."""
+        return Begin(deployment.ledger, deployment.name, alive=lambda owner: _alive(context, owner))
+
+    def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
+        """Take the journal, then write into it the fleets that there are."""
+        deployment = self.deployment(context)
+        check_account(deployment.clients, deployment.name, deployment.environment.account_id)
+        result = super().advance(context, arguments)
+        outputs = terraform(deployment, self.log.info).outputs()
+        if outputs:
+            made = fleets(deployment.name, outputs)
+            begin.record_fleets(deployment.clients, deployment.ledger, made)
+        else:
+            self.log.info("Terraform was never applied here: this is the first deployment")
+        return result
+
+
+class ReleaseOperator(DeploymentOperator):
+    """Tag the image as released for the environment and write the release's record.
+
+    :param fleets: result of each fleet's ``verify``, by fleet.
+    """
+
+    template_fields: Sequence[str] = ("fleets",)
+
+    def __init__(self, *, fleets: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.fleets = fleets
+
+    def execute(self, context: Context) -> str:
+        """Release, and return the record's key."""
+        deployment = self.deployment(context)
+        journal = deployment.ledger.read()
+        if journal.image_id is None:
+            raise ValueError("the journal names no image: apply did not run before release")
+        images.mark(deployment.clients.ec2, journal.image_id, deployment.name, images.RELEASED)
+        key = releases.record(
+            deployment.clients.s3, deployment.environment.state_bucket, journal, {"fleets": self.fleets}
+        )
+        self.log.info("%s runs image %s; recorded in %s", deployment.name, journal.image_id, key)
+        return key
+
+
+class CloseOperator(DeploymentOperator):
+    """Give the journal back."""
+
+    def execute(self, context: Context) -> None:
+        """Delete the journal, unless capacity is still raised."""
+        deployment = self.deployment(context)
+        begin.close(deployment.ledger)
+        self.log.info("journal of %s closed", deployment.name)
+
+
+def _alive(context: Context, owner: str) -> bool:
+    """Tell whether a run may still act; one that was deleted from Airflow's database may not."""
+    dag_id, _, run_id = owner.partition("/")
+    return bool(context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=ACTIVE))

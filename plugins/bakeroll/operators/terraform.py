@@ -1,0 +1,146 @@
+"""Plan with Terraform, and apply the very plan that was shown."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from airflow.providers.common.compat.sdk import SkipMixin
+
+from bakeroll.core.layers import images
+from bakeroll.core.layers.decisions import Decisions
+from bakeroll.core.layers.inputs import APPLICATION
+from bakeroll.core.rollout import begin
+from bakeroll.core.terraform import Plan, PlanLocation, State, Terraform, fleets
+from bakeroll.hooks.account import AccountHook
+from bakeroll.operators.base import DeploymentOperator
+from bakeroll.operators.layers import baked_images
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from bakeroll.core.deployment import Deployment
+    from bakeroll.core.terraform.runs import Value
+
+APPROVAL_TIMEOUT = timedelta(hours=24)
+"""How long a plan waits for a person. The run is alive meanwhile, so nobody takes its journal."""
+
+LOCK_TIMEOUT_SECONDS = 60
+"""A Terraform that outlives its killed task finishes what it was in the middle of and then lets go."""
+
+
+class PlanOperator(DeploymentOperator, SkipMixin):
+    """Plan, save the plan and show it; if there is nothing to do at all, the rest of the run is skipped.
+
+    :param decisions: result of the layers' decision.
+    :param baked: result of the application layer's bake, None if it was not baked.
+    """
+
+    template_fields: Sequence[str] = ("decisions", "baked")
+    ui_color = "#ece8f8"
+    inherits_from_skipmixin = True
+
+    def __init__(self, *, decisions: Any, baked: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.decisions = decisions
+        self.baked = baked
+        self._terraform: Terraform | None = None
+
+    def execute(self, context: Context) -> dict[str, Any] | None:
+        """Return a summary of the plan, and the image it deploys."""
+        deployment = self.deployment(context)
+        image_id = Decisions.from_json(self.decisions).image_of(APPLICATION, baked_images(self.baked))
+        minimum, maximum = begin.floors(deployment.clients, deployment.ledger.read())
+        variables: dict[str, Value] = {"application_ami_id": image_id}
+        if minimum:
+            variables |= {"min_size_floor": minimum, "max_size_floor": maximum}
+            self.log.info("capacity is raised: the plan keeps MinSize %s and MaxSize %s", minimum, maximum)
+        self._terraform = terraform(deployment, self.log.info)
+        with deployment.kept_alive(self.log.warning):
+            plan = self._terraform.plan(
+                context["run_id"], variables, allow_destroy=bool(context["params"]["allow_destroy"])
+            )
+        result = {**plan.summary(), "image_id": image_id}
+        reasons = self._reasons(deployment, plan, image_id)
+        if reasons:
+            self.log.info("there is something to do: %s", "; ".join(reasons))
+            return result
+        self.log.info("nothing to do: image, plan and fleet are all as they should be")
+        # skip ends the task by an exception, so the result is kept before.
+        context["ti"].xcom_push(key="return_value", value=result)
+        self.skip(ti=context["ti"], tasks=self.get_direct_relatives(upstream=False))
+        return None
+
+    def _reasons(self, deployment: Deployment, plan: Plan, image_id: str) -> list[str]:
+        """Say why the run goes on."""
+        if plan.has_changes:
+            return [plan.headline()]
+        image = images.get(deployment.clients.ec2, image_id)
+        reasons = begin.unsettled(deployment.clients, deployment.ledger.read())
+        if image is None or image.judged(deployment.name) != images.RELEASED:
+            reasons.append(f"image {image_id} is not released yet")
+        return reasons
+
+    def on_kill(self) -> None:
+        """Let Terraform release its lock."""
+        if self._terraform:
+            self._terraform.interrupt()
+
+
+class ApplyOperator(DeploymentOperator):
+    """Apply the saved plan, and write the fleets it made into the journal.
+
+    :param plan: result of :class:`PlanOperator`.
+    """
+
+    template_fields: Sequence[str] = ("plan",)
+    ui_color = "#ece8f8"
+
+    def __init__(self, *, plan: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.plan = plan
+        self._terraform: Terraform | None = None
+
+    def execute(self, context: Context) -> None:
+        """Apply; a plan without changes leaves all as it is."""
+        deployment = self.deployment(context)
+        image_id = self.plan["image_id"]
+        deployment.ledger.update(lambda journal: journal.model_copy(update={"image_id": image_id}))
+        self._terraform = terraform(deployment, self.log.info)
+        with deployment.kept_alive(self.log.warning):
+            outputs = self._outputs(self._terraform, self.plan["location"])
+        made = fleets(deployment.name, outputs)
+        begin.check_fleets(deployment.name, deployment.environment.fleets, made)
+        journal = begin.record_fleets(deployment.clients, deployment.ledger, made, applied=True)
+        for group in begin.retain_abandoned(deployment.clients, journal):
+            self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)
+
+    def _outputs(self, terraform: Terraform, location: Mapping[str, str] | None) -> dict[str, Any]:
+        if location is None:
+            self.log.info("the plan changes nothing; the rollout goes on where it was left")
+            return terraform.outputs()
+        return terraform.apply(PlanLocation.from_dict(location))
+
+    def on_kill(self) -> None:
+        """Let Terraform finish what it is in the middle of and release its lock."""
+        if self._terraform:
+            self._terraform.interrupt()
+
+
+def terraform(deployment: Deployment, say: Callable[[str], None]) -> Terraform:
+    """Return Terraform for an environment.
+
+    :param say: gets each line of its output.
+    """
+    environment = deployment.environment
+    return Terraform(
+        environment=deployment.name,
+        root=deployment.repository / environment.terraform.root,
+        state=State.of_environment(deployment.name, environment.state_bucket, environment.region),
+        s3=deployment.clients.s3,
+        aws=AccountHook(environment).tool_variables(),
+        on_line=say,
+        binary=environment.terraform.binary,
+        lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
+    )

@@ -1,0 +1,1 @@
+"""Sensors: what is waited for without a worker slot."""

@@ -1,0 +1,1 @@
+"""Triggers: they look, and wake the operator when there is something to do."""

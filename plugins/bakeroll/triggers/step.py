@@ -1,0 +1,86 @@
+"""Wait for a step of a rollout without holding a worker slot."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from airflow.triggers.base import BaseTrigger, TriggerEvent
+from asgiref.sync import sync_to_async
+
+from bakeroll.core.deployment import Deployment
+from bakeroll.core.errors import BakerollError
+from bakeroll.core.steps import Decision, Step, Wait
+from bakeroll.hooks.account import AccountHook
+
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 15.0
+"""Looks grow rarer: short waits end soon, long ones cost few API calls."""
+
+
+class StepTrigger(BaseTrigger):
+    """Looks at a step until there is something to do in it, and says so.
+
+    It only observes, besides heartbeats and the journal's lease, which do no harm twice: a trigger may
+    run in two triggerers at once. What it sees it leaves to the operator to look at again and judge.
+
+    :param environment_file: the environment's YAML file.
+    :param owner: the run, ``<dag id>/<run id>``.
+    :param kind: the step's name.
+    :param arguments: the step's arguments; plain values.
+    """
+
+    def __init__(self, *, environment_file: str, owner: str, kind: str, arguments: Mapping[str, Any]) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.environment_file = environment_file
+        self.owner = owner
+        self.kind = kind
+        self.arguments = dict(arguments)
+
+    def serialize(self) -> tuple[str, dict[str, Any]]:
+        """Return what makes this trigger again."""
+        return (
+            f"{type(self).__module__}.{type(self).__qualname__}",
+            {
+                "environment_file": self.environment_file,
+                "owner": self.owner,
+                "kind": self.kind,
+                "arguments": self.arguments,
+            },
+        )
+
+    async def run(self) -> AsyncIterator[TriggerEvent]:
+        """Look, wait and look again; the one event says that the operator has something to do."""
+        step = await sync_to_async(self._step)()
+        pause, said = FIRST_PAUSE_SECONDS, ""
+        while True:
+            # First a pause: AWS may show what the operator has just done a little later.
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 1.2)
+            decision = await asyncio.to_thread(_look, step)
+            if not isinstance(decision, Wait):
+                break
+            if decision.why != said:
+                said = decision.why
+                self.log.info(said)
+        yield TriggerEvent({"step": self.kind})  # type: ignore[no-untyped-call]
+
+    def _step(self) -> Step:
+        deployment = Deployment(
+            Path(self.environment_file), self.owner, lambda environment: AccountHook(environment).get_conn()
+        )
+        deployment.clients.prepare()
+        return deployment.step(self.kind, self.arguments)
+
+
+def _look(step: Step) -> Decision | None:
+    """Look once and do what keeps the wait alive; None if the operator had better look itself."""
+    try:
+        decision = step.look()
+        if isinstance(decision, Wait) and decision.keep_alive:
+            decision.keep_alive()
+    except BakerollError:
+        return None  # the operator looks at the same thing, and fails with the reason in its own log
+    return decision

@@ -1,0 +1,144 @@
+"""Steps as Airflow tasks: the operator acts and defers, the trigger looks, the operator goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from airflow.sdk.exceptions import TaskDeferred
+
+from bakeroll.hooks.account import AccountHook
+from bakeroll.operators.journal import BeginOperator, CloseOperator
+from bakeroll.operators.rollout import DrainOperator, FleetOperator
+from bakeroll.sensors.capacity import CapacitySensor
+from bakeroll.triggers import step as step_trigger
+from bakeroll.triggers.step import StepTrigger
+from tests.core.rollout.harness import BUCKET, world
+
+FILE = """
+region: ap-northeast-1
+account_id: "123456789012"
+state_bucket: %s
+source_ami: {owners: ["136693071363"], name: "debian-*"}
+application: {repository: "https://git.example.com/web.git"}
+terraform: {root: terraform/environments/production}
+fleets:
+  web: {capacity_timeout: 10m, drain: {stop_units: [web.service]}}
+"""
+
+
+@pytest.fixture
+def w(monkeypatch, tmp_path):
+    """Make a fleet that serves version 1 and is to run version 2, all in virtual time."""
+    made = world(2, maximum=2)
+    made.release()
+    monkeypatch.setattr(AccountHook, "get_conn", lambda _self: made.clients)
+    monkeypatch.setattr(time, "time", made.aws.clock.now)
+    folder = tmp_path / "dags" / "environments"
+    folder.mkdir(parents=True)
+    made.file = folder / "production.yaml"
+    made.file.write_text(FILE % BUCKET)
+    return made
+
+
+def context(run_id="run-1", states=None):
+    """Return the parts of Airflow's context that the operators use."""
+    known = states or {}
+    ti = SimpleNamespace(
+        get_dr_count=lambda dag_id, run_ids, states: int(dag_id == "dag" and known.get(run_ids[0]) in states)
+    )
+    return {"dag": SimpleNamespace(dag_id="dag"), "run_id": run_id, "ti": ti, "params": {}}
+
+
+def run_trigger(w, trigger):
+    """Let the trigger look until it has something to say, time passing between its looks."""
+
+    async def sleep(_seconds):
+        w.aws.clock.advance(5)
+
+    async def first_event():
+        async for event in trigger.run():
+            return event
+        return None
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(step_trigger.asyncio, "sleep", sleep)
+        return asyncio.run(first_event())
+
+
+def run_task(w, operator, run_id="run-1"):
+    """Run a task as Airflow does: execute, defer, trigger, resume."""
+    deferrals = 0
+    try:
+        return operator.execute(context(run_id)), deferrals
+    except TaskDeferred as deferred:
+        while True:
+            deferrals += 1
+            path, arguments = deferred.trigger.serialize()
+            assert path == "bakeroll.triggers.step.StepTrigger"
+            event = run_trigger(w, StepTrigger(**arguments))
+            assert event.payload == {"step": operator.step}
+            try:
+                resume = getattr(operator, deferred.method_name)
+                return resume(context(run_id), event=event.payload, **deferred.kwargs), deferrals
+            except TaskDeferred as again:
+                deferred = again
+
+
+def fleet_task(w, kind, step=None, **kwargs):
+    step = {"step": step} if step else {}
+    return kind(task_id="t", environment_file=str(w.file), fleet="web", wave=1, **step, **kwargs)
+
+
+def test_a_rollout_by_tasks(w):
+    assert run_task(w, fleet_task(w, FleetOperator, "scale_out")) == (None, 0)
+    _, waited = run_task(w, fleet_task(w, CapacitySensor))
+    assert waited == 1
+    chunks, _ = run_task(w, fleet_task(w, FleetOperator, "retire"))
+    receipts, waited = run_task(w, fleet_task(w, DrainOperator, instance_ids=chunks[0]))
+    assert waited >= 2, "for the load balancer, and for the script"
+    assert {one["instance_id"] for one in receipts} == set(chunks[0])
+    verified, _ = run_task(w, fleet_task(w, FleetOperator, "verify"))
+    assert len(verified["instances"]) == 2
+    CloseOperator(task_id="close", environment_file=str(w.file)).execute(context())
+    assert w.ledger.peek() is None
+
+
+def test_a_trigger_wakes_the_operator_where_looking_fails(w):
+    """The operator then looks at the same thing and fails with the reason in its own log."""
+    w.clients.autoscaling.delete_auto_scaling_group(AutoScalingGroupName="web", ForceDelete=True)
+    w.settle()
+    trigger = StepTrigger(
+        environment_file=str(w.file),
+        owner="dag/run-1",
+        kind="await_capacity",
+        arguments={"fleet": "web", "wave": 1},
+    )
+    assert run_trigger(w, trigger).payload == {"step": "await_capacity"}
+
+
+def test_begin_asks_airflow_whether_the_owner_lives(w, monkeypatch):
+    begin = BeginOperator(task_id="begin", environment_file=str(w.file))
+    monkeypatch.setattr("bakeroll.operators.journal.terraform", lambda *_: SimpleNamespace(outputs=dict))
+    with pytest.raises(Exception, match="dag/run-1 holds the journal and is still running"):
+        begin.execute(context("run-2", {"run-1": "running"}))
+    w.settle(100)
+    assert begin.execute(context("run-2", {"run-1": "failed"})) == {"epoch": 2}
+    w.settle(100)
+    assert begin.execute(context("run-3", {})) == {"epoch": 3}, "a run that was deleted is dead"
+
+
+def test_begin_refuses_another_account(w, monkeypatch):
+    w.file.write_text(w.file.read_text().replace("123456789012", "999999999999"))
+    with pytest.raises(Exception, match="belong to account 123456789012"):
+        BeginOperator(task_id="begin", environment_file=str(w.file)).execute(context())
+
+
+def test_a_fleet_that_left_the_file_is_named(w):
+    text = Path(w.file).read_text()
+    w.file.write_text(text.replace("  web:", "  worker:"))
+    with pytest.raises(Exception, match="fleet web is gone from the environment file"):
+        fleet_task(w, FleetOperator, "retire").execute(context())
