@@ -1,0 +1,145 @@
+"""Roll an environment to a new image, without a dropped request or a lost log line.
+
+**Runs** by schedule, by the button, or by the API; a run of which nothing changed ends green after `plan`.
+
+| parameter | meaning |
+|---|---|
+| `rebuild` | bake this layer although nothing changed, and all that are built on it |
+| `application_ref` | deploy this branch, tag or commit instead of the environment's |
+| `ami_id` | deploy this existing application image, bake nothing |
+| `allow_destroy` | let the plan destroy or replace what serves |
+
+**Triage.** A red run leaves its journal and the fleet as they are; nothing was terminated that still
+served alone. Read the last line of the red task's log: it names the resource and the next step. Then mend
+the cause and either clear the red task or start a new run: both find what is done and do the rest.
+
+* `begin`: another run holds the journal; the message names it.
+* `bake_*`: Packer's and Ansible's output is in the log, the failing task last.
+* `plan`, `apply`: Terraform's own diagnostics; a foreign lock is named with its holder. After an `apply` that
+  was cut off the saved plan is stale: clear `plan`, which makes a new one and lets `apply` follow.
+* `await_capacity`: AWS's reason (scaling activity, target health, console output). Old instances serve on.
+* `drain`: the instance is held until its lifecycle hook times out; then it is retained, its log buffer still
+  on its disk (`Terminating:Retained`), or terminated, as the hook's default result says.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup
+
+from bakeroll.core.config import Environment, load_all
+from bakeroll.core.errors import FinalError
+from bakeroll.operators.journal import BeginOperator, CloseOperator, ReleaseOperator
+from bakeroll.operators.layers import BakeLayerOperator, DecideLayersOperator
+from bakeroll.operators.rollout import DrainOperator, FleetOperator
+from bakeroll.operators.terraform import APPROVAL_TIMEOUT, ApplyOperator, PlanOperator
+from bakeroll.sensors.capacity import CapacitySensor
+
+ENVIRONMENTS = Path(__file__).parent / "environments"
+LAYERS = ("base", "application_base", "application")
+SKIPPED_IS_FINE = "none_failed_min_one_success"
+
+PARAMS = {
+    "rebuild": Param(
+        "none", enum=["none", *reversed(LAYERS)], description="Bake this layer and all upon it."
+    ),
+    "application_ref": Param(None, type=["null", "string"], description="Branch, tag or commit to deploy."),
+    "ami_id": Param(
+        None,
+        type=["null", "string"],
+        pattern="^ami-[0-9a-f]+$",
+        description="Deploy this image, bake nothing.",
+    ),
+    "allow_destroy": Param(False, type="boolean", description="Let the plan destroy or replace what serves."),
+}
+DEFAULTS = {
+    "owner": "bakeroll",
+    "retries": 2,
+    "retry_delay": timedelta(seconds=30),
+    "retry_policy": ExceptionRetryPolicy(rules=[RetryRule(exception=FinalError, action=RetryAction.FAIL)]),
+}
+
+
+def rolling_deployment(name: str, environment: Environment) -> DAG:
+    """Wire the deployment of one environment."""
+    facts = {"environment_file": str(ENVIRONMENTS / f"{name}.yaml")}
+    with DAG(
+        f"rolling_deployment_{name}",
+        schedule=environment.schedule,
+        catchup=False,
+        max_active_runs=1,
+        default_args=DEFAULTS,
+        params=PARAMS,
+        doc_md=__doc__,
+        tags=["bakeroll", name],
+    ) as dag:
+        begin = BeginOperator(task_id="begin", **facts)
+        with TaskGroup("layers"):
+            decide = DecideLayersOperator(
+                task_id="decide",
+                branches={layer: f"layers.bake_{layer}" for layer in LAYERS},
+                otherwise="terraform.plan",
+                **facts,
+            )
+            baked: dict[str, BakeLayerOperator] = {}
+            for layer, parent in zip(LAYERS, (None, *LAYERS), strict=False):
+                baked[layer] = BakeLayerOperator(
+                    task_id=f"bake_{layer}",
+                    layer=layer,
+                    decisions=decide.output,
+                    baked_before=baked[parent].output if parent else None,
+                    trigger_rule=SKIPPED_IS_FINE,
+                    **facts,
+                )
+        with TaskGroup("terraform"):
+            plan = PlanOperator(
+                task_id="plan",
+                decisions=decide.output,
+                baked=baked["application"].output,
+                trigger_rule=SKIPPED_IS_FINE,
+                **facts,
+            )
+            apply = ApplyOperator(task_id="apply", plan=plan.output, **facts)
+            if environment.approval:
+                approve = ApprovalOperator(
+                    task_id="approve",
+                    subject=f"Apply this plan to {name}?",
+                    body="{{ task_instance.xcom_pull('terraform.plan')['changes'] | join('\n\n') }}",
+                    response_timeout=APPROVAL_TIMEOUT,
+                )
+                plan >> approve >> apply
+        verified = {fleet: roll_fleet(fleet, facts, apply) for fleet in environment.fleets}
+        release = ReleaseOperator(
+            task_id="release",
+            fleets={fleet: verify.output for fleet, verify in verified.items()},
+            **facts,
+        )
+        close = CloseOperator(task_id="close", trigger_rule="none_failed", **facts)
+        begin >> decide
+        release >> close
+    return dag
+
+
+def roll_fleet(fleet: str, facts: dict[str, str], apply: ApplyOperator) -> FleetOperator:
+    """Wire the waves of one fleet; returns its last task."""
+    with TaskGroup(fleet):
+        with TaskGroup("wave_1"):
+            scale_out = FleetOperator(task_id="scale_out", step="scale_out", fleet=fleet, wave=1, **facts)
+            await_capacity = CapacitySensor(task_id="await_capacity", fleet=fleet, wave=1, **facts)
+            retire = FleetOperator(task_id="retire", step="retire", fleet=fleet, wave=1, **facts)
+            drain = DrainOperator.partial(task_id="drain", fleet=fleet, wave=1, **facts).expand(
+                instance_ids=retire.output
+            )
+        verify = FleetOperator(
+            task_id="verify", step="verify", fleet=fleet, wave=1, trigger_rule=SKIPPED_IS_FINE, **facts
+        )
+    apply >> scale_out >> await_capacity >> retire
+    [retire, drain] >> verify
+    return verify
+
+
+for _name, _environment in load_all(ENVIRONMENTS)[0].items():
+    globals()[f"rolling_deployment_{_name}"] = rolling_deployment(_name, _environment)

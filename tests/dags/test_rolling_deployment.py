@@ -1,0 +1,105 @@
+"""The DAGs as Airflow loads them: how many, how wired, and what a broken environment does to the others."""
+
+from __future__ import annotations
+
+import shutil
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+DAGS = Path(__file__).parents[2] / "dags"
+NAMES = ["rolling_deployment_development", "rolling_deployment_production", "rolling_deployment_staging"]
+
+
+def test_three_environments_three_dags_no_errors(bag):
+    assert bag.import_errors == {}
+    assert sorted(bag.dags) == NAMES
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_policies(bag, name):
+    dag = bag.dags[name]
+    assert dag.max_active_runs == 1
+    assert not dag.catchup
+    assert "bakeroll" in dag.tags
+    assert "Triage" in dag.doc_md
+    assert sorted(dag.params) == ["allow_destroy", "ami_id", "application_ref", "rebuild"]
+    for task in dag.tasks:
+        assert task.owner == "bakeroll"
+        if task.task_id != "terraform.approve":
+            assert task.retries == 2
+            assert task.retry_policy is not None
+
+
+def test_the_way_of_a_deployment(bag):
+    dag = bag.dags["rolling_deployment_development"]
+    assert sorted(dag.task_ids) == sorted(
+        [
+            "begin",
+            "layers.decide",
+            "layers.bake_base",
+            "layers.bake_application_base",
+            "layers.bake_application",
+            "terraform.plan",
+            "terraform.apply",
+            "web.wave_1.scale_out",
+            "web.wave_1.await_capacity",
+            "web.wave_1.retire",
+            "web.wave_1.drain",
+            "web.verify",
+            "release",
+            "close",
+        ]
+    )
+
+    def after(task_id):
+        return sorted(dag.get_task(task_id).downstream_task_ids)
+
+    assert after("begin") == ["layers.decide"]
+    assert {"layers.bake_base", "layers.bake_application_base", "layers.bake_application"} < set(
+        after("layers.decide")
+    )
+    assert after("terraform.plan") == ["terraform.apply"], "what plan skips must not be close"
+    assert after("terraform.apply") == ["web.wave_1.scale_out"]
+    assert after("web.wave_1.scale_out") == ["web.wave_1.await_capacity"]
+    assert after("web.wave_1.await_capacity") == ["web.wave_1.retire"]
+    assert after("web.wave_1.retire") == ["web.verify", "web.wave_1.drain"]
+    assert after("web.verify") == ["release"]
+    assert after("release") == ["close"]
+
+
+def test_only_production_asks_a_person(bag):
+    asking = [name for name in NAMES if "terraform.approve" in bag.dags[name].task_ids]
+    assert asking == ["rolling_deployment_production"]
+    approve = bag.dags[asking[0]].get_task("terraform.approve")
+    assert approve.response_timeout == timedelta(hours=24)
+    assert approve.downstream_task_ids == {"terraform.apply"}
+
+
+def test_a_broken_environment_takes_down_only_itself(load, tmp_path):
+    folder = tmp_path / "dags"
+    shutil.copytree(DAGS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    broken = folder / "environments" / "staging.yaml"
+    broken.write_text(broken.read_text().replace("timeout: 5m", "timeout: soon"))
+    bag = load(folder)
+    assert sorted(bag.dags) == [name for name in NAMES if not name.endswith("staging")]
+    assert list(bag.import_errors) == ["check_environments.py"]
+    (error,) = bag.import_errors.values()
+    assert error.strip().splitlines()[-1] == (
+        "bakeroll.core.errors.ConfigError: dags/environments/staging.yaml: fleets.web.drain.timeout: "
+        "found 'soon'; expected a whole number and a unit, such as 30s, 15m or 2h"
+    )
+
+
+def test_two_fleets_roll_side_by_side(load, tmp_path):
+    folder = tmp_path / "dags"
+    shutil.copytree(DAGS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "environments" / "staging.yaml"
+    path.write_text(path.read_text() + "  worker: {}\n")
+    dag = load(folder).dags["rolling_deployment_staging"]
+    assert dag.get_task("terraform.apply").downstream_task_ids == {
+        "web.wave_1.scale_out",
+        "worker.wave_1.scale_out",
+    }
+    assert dag.get_task("release").upstream_task_ids == {"web.verify", "worker.verify"}
