@@ -1,0 +1,2 @@
+layer         = "application"
+instance_type = "t3.small"

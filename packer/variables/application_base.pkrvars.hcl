@@ -1,0 +1,2 @@
+layer         = "application_base"
+instance_type = "t3.small"

@@ -1,0 +1,2 @@
+layer         = "base"
+instance_type = "t3.small"
