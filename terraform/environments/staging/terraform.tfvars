@@ -1,0 +1,18 @@
+# An example: put your own account here.
+account_id  = "123456789012"
+environment = "staging"
+
+load_balancer = {
+  target_port = 8080
+  health_check = {
+    path = "/health"
+  }
+}
+
+fleets = {
+  web = {
+    instance_type = "t3.medium"
+    min_size      = 2
+    max_size      = 8
+  }
+}

@@ -1,0 +1,5 @@
+region       = "ap-northeast-1"
+account_id   = "123456789012"
+name         = "bakeroll"
+cidr_block   = "10.0.0.0/16"
+nat_gateways = "single"
