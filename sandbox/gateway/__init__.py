@@ -1,0 +1,1 @@
+"""Reaches the part of the account that moto carries."""

@@ -1,0 +1,181 @@
+"""The sandbox's server: the account's API over HTTP on loopback, real time, real machines, real proxies."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import random
+import signal
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from moto.moto_server.werkzeug_app import MotoRequestHandler
+from werkzeug.serving import BaseWSGIServer, make_server
+
+from sandbox import state
+from sandbox.balancer import Balancer
+from sandbox.clock import RealClock
+from sandbox.cloud import BALANCERS, MACHINES, Cloud
+from sandbox.gateway.addresses import SIZE, Addresses, listening
+from sandbox.gateway.images import DEBIAN
+from sandbox.machines.hypervisor import RealHypervisor
+from sandbox.settings import HOST, Settings
+from sandbox.traffic import Traffic
+from sandbox.wire.wsgi import respond
+
+if TYPE_CHECKING:
+    from wsgiref.types import StartResponse, WSGIEnvironment
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+
+
+class ServerError(Exception):
+    """The server cannot start; the text is one line with the next step."""
+
+
+class _RequestHandler(MotoRequestHandler):  # type: ignore[misc]  # moto's types are not looked at
+    """Keeps connections open between requests, and writes no line for each request."""
+
+    protocol_version = "HTTP/1.1"
+
+    def log_request(self, code: Any = "-", size: Any = "-") -> None:
+        """Write nothing: calls are counted instead."""
+
+
+class Server:
+    """One running sandbox.
+
+    :param settings: its state folder must be claimed by this process.
+    :param say: gets one line per step of the start.
+    """
+
+    def __init__(self, settings: Settings, say: Say) -> None:
+        self._settings = settings
+        self._stopping = threading.Event()
+        self._http = _listen(settings.port, self._answer)
+        self._clock = RealClock()
+        self._hypervisor = RealHypervisor(
+            state_dir=settings.state_dir / "machines", cache_dir=settings.cache_dir
+        )
+        self._balancer = Balancer(settings.state_dir / "balancer")
+        say("the source image (Debian 12)")
+        self._hypervisor.prepare(DEBIAN.image_id, lambda line: _progress(line, say))
+        self._cloud = Cloud(
+            clock=self._clock,
+            hypervisor=self._hypervisor,
+            region=settings.region,
+            account_id=settings.account_id,
+            times=settings.times,
+            seed=random.SystemRandom().getrandbits(64),
+            managed_policies=True,
+            machine_addresses=_addresses(MACHINES),
+            balancer_addresses=_addresses(BALANCERS),
+            waits=lambda: not self._stopping.is_set(),
+        )
+        Traffic(self._cloud, self._balancer)
+
+    def run(self, ready: Say) -> None:
+        """Serve until SIGTERM or SIGINT, then end every machine and proxy.
+
+        :param ready: gets one line once requests are answered.
+        """
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: self._stopping.set())
+        self._clock.start()
+        threading.Thread(target=self._http.serve_forever, daemon=True, name="http").start()
+        ready(f"ready: account {self._settings.account_id} at {self._settings.endpoint}")
+        self._stopping.wait()
+        self.close()
+
+    def close(self) -> None:
+        """End everything."""
+        self._stopping.set()
+        self._http.shutdown()
+        self._http.server_close()
+        self._clock.stop()
+        self._balancer.close()
+        self._hypervisor.close()
+
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
+        path = environ.get("PATH_INFO", "")
+        if path.startswith("/_sandbox/"):
+            return self._about(path.removeprefix("/_sandbox/"), start_response)
+        return self._cloud.api(environ, start_response)
+
+    def _about(self, what: str, start_response: StartResponse) -> list[bytes]:
+        if what == "calls":
+            return _json(start_response, 200, self._cloud.api.calls.table())
+        if what == "status":
+            return _json(start_response, 200, self._status())
+        return _json(start_response, 404, {"error": f"there is no /_sandbox/{what}; try status or calls"})
+
+    def _status(self) -> dict[str, Any]:
+        account = self._cloud.account
+        with account.lock:
+            return {
+                "account_id": account.account_id,
+                "region": account.region,
+                "endpoint": self._settings.endpoint,
+                "instances": [
+                    {
+                        "InstanceId": instance.instance_id,
+                        "ImageId": instance.spec.image_id,
+                        "State": instance.state,
+                        "PrivateIpAddress": instance.private_ip,
+                        "AutoScalingGroupName": instance.spec.group_name,
+                    }
+                    for instance in account.instances
+                    if instance.state != "terminated"
+                ],
+                "load_balancers": [
+                    {"LoadBalancerName": each.name, "DNSName": each.address}
+                    for each in self._cloud.target_groups.load_balancers()
+                ],
+            }
+
+
+def serve(settings: Settings, say: Say) -> None:
+    """Run a server in the foreground until it is told to stop; its state folder is emptied at the end.
+
+    :raises ServerError: or StateError, or MachineError, if it cannot start.
+    """
+    state.claim(settings.state_dir, settings.port)
+    try:
+        Server(settings, say).run(say)
+        say("stopped")
+    finally:
+        state.release(settings.state_dir)
+
+
+def _addresses(second: int) -> Addresses:
+    # Another sandbox may run on this host, and machines of both share its network.
+    first = random.SystemRandom().randrange(SIZE) // 256 * 256 + 1
+    return Addresses(second, first=first, in_use=listening)
+
+
+def _progress(line: str, say: Say) -> None:
+    """Show the steps; the hundreds of lines of debootstrap go to the log."""
+    if line.startswith("debootstrap:"):
+        log.info(line)
+    else:
+        say(line)
+
+
+def _listen(port: int, app: Any) -> BaseWSGIServer:
+    # werkzeug ends the process itself if it cannot bind, so that is tried before.
+    try:
+        return make_server(HOST, port, app, threaded=True, request_handler=_RequestHandler)
+    except (OSError, SystemExit) as error:
+        if isinstance(error, OSError) and error.errno != errno.EADDRINUSE:
+            raise
+        message = f"port {port} is taken; set BAKEROLL_SANDBOX_PORT to another one"
+        raise ServerError(message) from error
+
+
+def _json(start_response: StartResponse, status: int, value: Any) -> list[bytes]:
+    body = json.dumps(value, indent=1).encode()
+    return respond(start_response, status, [("Content-Type", "application/json")], body)

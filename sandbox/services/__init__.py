@@ -1,0 +1,1 @@
+"""The API actions the sandbox answers itself: one handler per action, in botocore's shapes."""

@@ -1,0 +1,1 @@
+"""Speaks AWS's protocols: from HTTP to the services and back."""

@@ -1,0 +1,211 @@
+"""One account with real machines: over HTTP, from an image to a replaced instance, and gone after kill -9."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+
+from sandbox import state
+from sandbox.gateway.addresses import listening
+from sandbox.gateway.images import DEBIAN
+from tests.fleets import make_fleet
+
+pytestmark = [pytest.mark.real_machines, pytest.mark.timeout(600)]
+
+REPOSITORY = Path(__file__).resolve().parents[3]
+
+WEB = r"""
+set -e
+mkdir -p /srv/www
+echo version-1 > /srv/www/index.html
+echo ok > /srv/www/health
+cat > /usr/local/bin/web <<'END'
+#!/bin/sh
+cd /srv/www
+exec python3 -m http.server --bind "$(hostname -i)" 8080
+END
+chmod 755 /usr/local/bin/web
+cat > /etc/systemd/system/web.service <<'END'
+[Unit]
+Description=web
+[Service]
+ExecStart=/usr/local/bin/web
+[Install]
+WantedBy=multi-user.target
+END
+systemctl enable web.service
+"""
+
+SHELL = {
+    "schemaVersion": "2.2",
+    "parameters": {"script": {"type": "String"}},
+    "mainSteps": [
+        {"action": "aws:runShellScript", "name": "run", "inputs": {"runCommand": ["{{ script }}"]}}
+    ],
+}
+
+
+def require_real_machines() -> None:
+    missing = [program for program in ("debootstrap", "haproxy") if shutil.which(program) is None]
+    if os.geteuid() != 0:
+        missing.insert(0, "root")
+    if missing:
+        reason = f"real machines need {', '.join(missing)}"
+        if os.environ.get("CI") == "true":
+            pytest.fail(reason)
+        pytest.skip(reason)
+
+
+class Sandbox:
+    """A server in another process."""
+
+    def __init__(self, folder: Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self.folder = folder
+
+    def command(self, name: str) -> str:
+        done = subprocess.run(
+            [sys.executable, "-m", "sandbox", name, "--state-dir", str(self.folder)],
+            cwd=REPOSITORY,
+            env=os.environ | {"BAKEROLL_SANDBOX_PORT": str(self.port)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def client(self, service: str) -> Any:
+        client: Any = boto3.client  # its overloads know each service by name only
+        return client(
+            service,
+            region_name="ap-northeast-1",
+            endpoint_url=f"http://127.0.0.1:{self.port}",
+            aws_access_key_id="AKIATEST000000000000",
+            aws_secret_access_key="any",
+        )
+
+    def instance_state(self, instance_id: str) -> str:
+        found = self.client("ec2").describe_instances(InstanceIds=[instance_id])
+        return str(found["Reservations"][0]["Instances"][0]["State"]["Name"])
+
+    def run(self, instance_id: str, script: str) -> str:
+        ssm = self.client("ssm")
+        sent = ssm.send_command(
+            DocumentName="shell", InstanceIds=[instance_id], Parameters={"script": [script]}
+        )
+        command_id = sent["Command"]["CommandId"]
+
+        def ended() -> dict[str, Any] | None:
+            found: dict[str, Any] = ssm.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
+            return None if found["Status"] in {"Pending", "InProgress"} else found
+
+        invocation = wait(ended)
+        assert invocation["Status"] == "Success", invocation
+        return str(invocation["StandardOutputContent"])
+
+
+def wait(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"not within {seconds} s"
+        time.sleep(0.1)
+    return found
+
+
+def get(address: str) -> str | None:
+    try:
+        with urllib.request.urlopen(f"http://{address}/", timeout=5) as answer:
+            return str(answer.read().decode().strip())
+    except urllib.error.URLError:
+        return None
+
+
+@pytest.fixture(scope="module")
+def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    require_real_machines()
+    made = Sandbox(tmp_path_factory.mktemp("sandbox") / "state")
+    made.command("up")
+    try:
+        yield made
+    finally:
+        made.command("down")
+
+
+def test_from_image_to_replaced_instance_and_nothing_left_after_kill(sandbox: Sandbox) -> None:
+    ec2, autoscaling = sandbox.client("ec2"), sandbox.client("autoscaling")
+    sandbox.client("ssm").create_document(Name="shell", DocumentType="Command", Content=json.dumps(SHELL))
+
+    # An image as Packer makes it: launch, provision, stop, keep.
+    launched = ec2.run_instances(ImageId=DEBIAN.image_id, MinCount=1, MaxCount=1, InstanceType="t3.micro")
+    builder = launched["Instances"][0]["InstanceId"]
+    wait(lambda: sandbox.instance_state(builder) == "running")
+    sandbox.run(builder, WEB)
+    ec2.stop_instances(InstanceIds=[builder])
+    wait(lambda: sandbox.instance_state(builder) == "stopped")
+    image_id = ec2.create_image(InstanceId=builder, Name="application-0")["ImageId"]
+    wait(lambda: ec2.describe_images(ImageIds=[image_id])["Images"][0]["State"] == "available")
+    ec2.terminate_instances(InstanceIds=[builder])
+
+    # A group of it behind a load balancer.
+    fleet = make_fleet(sandbox, image_id=image_id, size=1, deregistration_delay_seconds=1)
+
+    def serving() -> str | None:
+        found = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[fleet.group])
+        instances = found["AutoScalingGroups"][0]["Instances"]
+        return next((each["InstanceId"] for each in instances if each["LifecycleState"] == "InService"), None)
+
+    first = wait(serving)
+    balancer = sandbox.client("elbv2").describe_load_balancers()["LoadBalancers"][0]["DNSName"]
+    wait(lambda: get(balancer) == "version-1")
+    assert sandbox.run(first, "hostname").startswith("ip-127-10-")
+
+    # Its instance is held by the hook until somebody lets it go, and is replaced.
+    autoscaling.terminate_instance_in_auto_scaling_group(
+        InstanceId=first, ShouldDecrementDesiredCapacity=False
+    )
+
+    def held() -> bool:
+        found = autoscaling.describe_auto_scaling_instances(InstanceIds=[first])["AutoScalingInstances"]
+        return bool(found[0]["LifecycleState"] == "Terminating:Wait")
+
+    wait(held)
+    assert sandbox.run(first, "cat /srv/www/index.html") == "version-1\n"
+    autoscaling.complete_lifecycle_action(
+        LifecycleHookName=fleet.hook,
+        AutoScalingGroupName=fleet.group,
+        LifecycleActionResult="CONTINUE",
+        InstanceId=first,
+    )
+    wait(lambda: sandbox.instance_state(first) == "terminated")
+    wait(lambda: serving() not in {None, first})
+    wait(lambda: get(balancer) == "version-1")
+
+    # Everything answered on loopback addresses of its own; killed hard, nothing of it stays.
+    status = json.loads(sandbox.command("status"))
+    addresses = {each["PrivateIpAddress"] for each in status["instances"]} | {balancer}
+    assert addresses <= listening()
+    server = state.read(sandbox.folder)
+    assert server is not None
+    os.kill(server.pid, signal.SIGKILL)
+    assert "nothing of it is left" in sandbox.command("down")
+    assert not addresses & listening()
+    assert str(sandbox.folder) not in Path("/proc/mounts").read_text()
+    assert not sandbox.folder.exists()
