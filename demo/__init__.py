@@ -1,0 +1,1 @@
+"""Three rolling deployments on this machine, from an empty AWS account to a table of what held."""
