@@ -291,5 +291,7 @@ def test_a_killed_server_leaves_no_proxy(tmp_path: Path, port: int) -> None:
             ask(port)
         except ConnectionRefusedError:
             return
+        except (ConnectionError, http.client.BadStatusLine):
+            pass  # it ended while it was asked: the next one finds nobody, or somebody it should not
         time.sleep(0.02)
     raise AssertionError("HAProxy still listens")
