@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from demo.settings import ACCESS_KEY, REGION, DemoError
+from demo.settings import OPERATOR_KEY, REGION, DemoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ class Account:
 
     def __init__(self, endpoint_url: str) -> None:
         session = boto3.session.Session(
-            aws_access_key_id=ACCESS_KEY, aws_secret_access_key=ACCESS_KEY, region_name=REGION
+            aws_access_key_id=OPERATOR_KEY, aws_secret_access_key=OPERATOR_KEY, region_name=REGION
         )
         config = Config(proxies={}, retries={"mode": "standard", "max_attempts": 5})
         self._autoscaling = session.client("autoscaling", endpoint_url=endpoint_url, config=config)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bakeroll.core.terraform import mirror
 from demo import services
-from demo.settings import ACCESS_KEY, ACCOUNT_ID, HOST, REGION, ROOT, DemoError, Settings
+from demo.settings import ACCOUNT_ID, HOST, OPERATOR_KEY, REGION, ROOT, DemoError, Settings
 from tools import terraform_mirror
 
 NETWORK_KEY = "terraform/network/terraform.tfstate"
@@ -67,8 +67,8 @@ def environment(settings: Settings) -> dict[str, str]:
         **kept,
         **services.mark("terraform", settings.build),
         "AWS_ENDPOINT_URL": settings.endpoint_url,
-        "AWS_ACCESS_KEY_ID": ACCESS_KEY,
-        "AWS_SECRET_ACCESS_KEY": ACCESS_KEY,
+        "AWS_ACCESS_KEY_ID": OPERATOR_KEY,
+        "AWS_SECRET_ACCESS_KEY": OPERATOR_KEY,
         "AWS_REGION": REGION,
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,

@@ -16,8 +16,11 @@ ENVIRONMENT = "development"
 DAG_ID = f"rolling_deployment_{ENVIRONMENT}"
 REGION = "ap-northeast-1"
 ACCOUNT_ID = "123456789012"
-#: The sandbox takes any credentials; these are no secret.
+#: The sandbox takes any credentials; these are no secret. Deployments act with this key and nothing else
+#: does, so that the sandbox's count of its calls tells what its IAM policies must allow.
 ACCESS_KEY = "sandbox"
+#: The key of the person who makes bucket and network beforehand, and of the demo that looks on.
+OPERATOR_KEY = "operator"
 #: Opens the repository's example secrets; a documented secret of the sandbox and of nothing else.
 VAULT_PASSWORD = "sandbox-vault-password"  # noqa: S105
 #: Where the log forwarder of development's images delivers to (group_vars/development).

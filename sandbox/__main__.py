@@ -35,11 +35,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
     parser.add_argument("command", choices=["serve", "up", "down", "status", "calls"])
+    parser.add_argument("--json", action="store_true", help="of calls: as JSON, to be kept and compared")
     parser.add_argument("--state-dir", type=Path, help="state folder, instead of BAKEROLL_SANDBOX_STATE's")
     options = parser.parse_args(arguments)
     try:
         settings = Settings.from_environment(state_dir=options.state_dir)
-        _COMMANDS[options.command](settings)
+        if options.command == "calls":
+            calls(settings, as_json=options.json)
+        else:
+            _COMMANDS[options.command](settings)
     except (UsageError, ValueError, MachineError, state.StateError) as error:
         say(f"error: {error}")
         return 1
@@ -115,14 +119,18 @@ def status(settings: Settings) -> None:
     print(json.dumps(_ask(server.port, "status"), indent=1))
 
 
-def calls(settings: Settings) -> None:
+def calls(settings: Settings, *, as_json: bool) -> None:
     """Print the counts of API calls."""
     server = state.read(settings.state_dir)
     if server is None or not server.alive:
         message = "no sandbox runs; `make up` starts one"
         raise UsageError(message)
-    for row in _ask(server.port, "calls"):
-        print("{calls:6} {status} {service}:{action} {principal}".format(**row))
+    rows = _ask(server.port, "calls")
+    if as_json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print("{calls:6} {status} {service}:{action} {principal} {tool}".format(**row))
 
 
 def _ask(port: int, what: str) -> Any:
@@ -139,7 +147,7 @@ def _require_programs() -> None:
         raise UsageError(message)
 
 
-_COMMANDS = {"serve": serve, "up": up, "down": down, "status": status, "calls": calls}
+_COMMANDS = {"serve": serve, "up": up, "down": down, "status": status}
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,4 @@
-"""Counts API calls by action and principal."""
+"""Counts API calls by action, principal and tool."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ class Calls:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, str, str, int]] = Counter()
+        self._counts: Counter[tuple[str, str, str, str, int]] = Counter()
 
     def add(self, call: Call, status: int) -> None:
         """Count one answered call."""
         with self._lock:
-            self._counts[call.service, call.action, call.principal, status] += 1
+            self._counts[call.service, call.action, call.principal, call.tool, status] += 1
 
     def clear(self) -> None:
         """Begin at zero again."""
@@ -31,15 +31,22 @@ class Calls:
         with self._lock:
             return sum(
                 number
-                for (of_service, of_action, by, _), number in self._counts.items()
+                for (of_service, of_action, by, _, _), number in self._counts.items()
                 if (of_service, of_action) == (service, action) and principal in {None, by}
             )
 
     def table(self) -> list[dict[str, Any]]:
-        """Return every count, as rows of service, action, principal, status and calls."""
+        """Return every count, as rows of service, action, principal, tool, status and calls."""
         with self._lock:
             rows = sorted(self._counts.items())
         return [
-            {"service": service, "action": action, "principal": principal, "status": status, "calls": number}
-            for (service, action, principal, status), number in rows
+            {
+                "service": service,
+                "action": action,
+                "principal": principal,
+                "tool": tool,
+                "status": status,
+                "calls": number,
+            }
+            for (service, action, principal, tool, status), number in rows
         ]

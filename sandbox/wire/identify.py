@@ -30,6 +30,7 @@ SERVICES = {
 """The account's services by the names that requests are signed for; others would reach around the model."""
 
 _CREDENTIAL = re.compile(r"Credential=([^/,\s]+)/\d+/[^/]+/([^/]+)/aws4_request")
+_PRODUCT = re.compile(r"(?:^|\s)([A-Za-z][\w.-]*)/\S")
 _SMITHY_PATH = re.compile(r"/service/[^/]+/operation/([^/]+)")
 
 
@@ -59,7 +60,22 @@ def identify(request: Request) -> Call:
         raise UnknownServiceError(message)
     action = _action(service, request)
     # A request that names no action, or has no body of its own, is answered in the service's first protocol.
-    return Call(service=service, action=action, principal=principal, protocol=_protocol(service, request))
+    return Call(
+        service=service,
+        action=action,
+        principal=principal,
+        protocol=_protocol(service, request),
+        tool=tool_of(request.headers.get("User-Agent") or ""),
+    )
+
+
+def tool_of(user_agent: str) -> str:
+    """Tell which program calls, by what its SDK sends with each request; ``unknown`` if that tells nothing.
+
+    HashiCorp's tools name partner and company first: ``APN/1.0 HashiCorp/1.0 Packer/1.6.6 … aws-sdk-go/…``.
+    """
+    names = [match.lower() for match in _PRODUCT.findall(user_agent)]
+    return next((name for name in names if name not in {"apn", "hashicorp"}), "unknown")
 
 
 def _protocol(service: str, request: Request) -> str:

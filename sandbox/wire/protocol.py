@@ -21,15 +21,17 @@ Answer = tuple[int, Mapping[str, str], bytes]
 
 @dataclass(frozen=True, kw_only=True)
 class Call:
-    """One API call: which action of which service, by whom.
+    """One API call: which action of which service, by whom, with what.
 
-    ``service`` is botocore's name of it. ``principal`` is the access key id.
+    ``service`` is botocore's name of it. ``principal`` is the access key id. ``tool`` is what the caller says
+    it is: ``packer``, ``terraform``, ``boto3``.
     """
 
     service: str
     action: str
     principal: str
     protocol: str
+    tool: str = "unknown"
     params: Mapping[str, Any] = field(default_factory=dict)
 
 

@@ -6,6 +6,7 @@ import pytest
 from botocore.exceptions import ClientError
 
 from sandbox.gateway.addresses import Addresses, listening
+from sandbox.wire.identify import tool_of
 from sandbox.wire.inprocess import VirtualAccount, virtual_account
 
 
@@ -65,9 +66,30 @@ def test_calls_are_counted_by_action_and_principal(aws: VirtualAccount) -> None:
         "service": "s3",
         "action": "ListBuckets",
         "principal": "AKIAFIRST00000000000",
+        "tool": "boto3",
         "status": 200,
         "calls": 1,
     } in aws.calls.table()
+
+
+@pytest.mark.parametrize(
+    ("user_agent", "tool"),
+    [
+        ("Boto3/1.43.1 md/Botocore#1.43.1 ua/2.1", "boto3"),
+        (
+            "APN/1.0 HashiCorp/1.0 Packer/1.6.6 (+https://www.packer.io/) aws-sdk-go/1.34",
+            "packer",
+        ),
+        (
+            "APN/1.0 HashiCorp/1.0 Terraform/1.11.4 (+https://www.terraform.io) aws-sdk/1",
+            "terraform",
+        ),
+        ("[Boto3/1.40]", "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_calls_are_counted_by_tool(user_agent: str, tool: str) -> None:
+    assert tool_of(user_agent) == tool
 
 
 def test_s3_writes_conditionally(aws: VirtualAccount) -> None:
