@@ -33,7 +33,7 @@ down: ## stop everything, also what a killed demo left behind
 test: ## every test; PYTEST_ARGUMENTS="-k name" chooses some
 	@$(PYTHON) -m tools.set_up test
 	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
-	exec pytest $(PYTEST_ARGUMENTS)
+	exec python -m tools.tests $(PYTEST_ARGUMENTS)
 
 check: ## format, lint, types, import contract, Terraform, Packer, Ansible
 	@$(PYTHON) -m tools.set_up check

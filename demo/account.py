@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING
 import boto3
 from botocore.config import Config
 
-from demo.settings import OPERATOR_KEY, REGION, DemoError
+from demo.settings import ENVIRONMENT, FLEET, OPERATOR_KEY, REGION, DemoError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef
 
 LAYERS = ("base", "application_base", "application")
 
@@ -30,12 +32,16 @@ class Instance:
 
 
 class Account:
-    """The account that the demo deploys in.
+    """What the demo looks at of the account that it deploys in: one environment's fleet and load balancer.
 
     :param endpoint_url: where its API is.
+    :param environment: the environment's name.
+    :param fleet: the fleet's name.
     """
 
-    def __init__(self, endpoint_url: str) -> None:
+    def __init__(self, endpoint_url: str, environment: str = ENVIRONMENT, fleet: str = FLEET) -> None:
+        self._environment = environment
+        self._group = f"{environment}-{fleet}"
         session = boto3.session.Session(
             aws_access_key_id=OPERATOR_KEY, aws_secret_access_key=OPERATOR_KEY, region_name=REGION
         )
@@ -46,13 +52,13 @@ class Account:
         self._elbv2 = session.client("elbv2", endpoint_url=endpoint_url, config=config)
 
     def instances(self) -> list[Instance]:
-        """Describe the instances of the only Auto Scaling group.
+        """Describe the instances of the fleet's Auto Scaling group.
 
-        :raises DemoError: if there is not exactly one group.
+        :raises DemoError: if there is no such group.
         """
-        groups = self._autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"]
-        if len(groups) != 1:
-            raise DemoError(f"{len(groups)} Auto Scaling groups in the account, expected 1")
+        groups = self._groups()
+        if not groups:
+            raise DemoError(f"no Auto Scaling group {self._group} in the account")
         in_service = {
             each["InstanceId"] for each in groups[0]["Instances"] if each["LifecycleState"] == "InService"
         }
@@ -80,32 +86,44 @@ class Account:
         return name in {each["Name"] for each in self._s3.list_buckets()["Buckets"]}
 
     def has_fleet(self) -> bool:
-        """Tell whether an Auto Scaling group has been made."""
-        return bool(self._autoscaling.describe_auto_scaling_groups()["AutoScalingGroups"])
+        """Tell whether the fleet's Auto Scaling group has been made."""
+        return bool(self._groups())
 
     def load_balancer_url(self) -> str:
-        """Give the address of the only load balancer's listener.
+        """Give the address of the environment's load balancer.
 
-        :raises DemoError: if there is not exactly one.
+        :raises DemoError: if there is none.
         """
-        balancers = self._elbv2.describe_load_balancers()["LoadBalancers"]
-        if len(balancers) != 1:
-            raise DemoError(f"{len(balancers)} load balancers in the account, expected 1")
+        name = self._environment.replace("_", "-")
+        found = self._elbv2.describe_load_balancers()["LoadBalancers"]
+        balancers = [each for each in found if each["LoadBalancerName"] == name]
+        if not balancers:
+            raise DemoError(f"no load balancer {name} in the account")
         listeners = self._elbv2.describe_listeners(LoadBalancerArn=balancers[0]["LoadBalancerArn"])[
             "Listeners"
         ]
         return f"http://{balancers[0]['DNSName']}:{listeners[0]['Port']}/"
 
     def image_ids(self) -> dict[str, str]:
-        """Give each layer's newest image; a layer without one is left out."""
+        """Give each layer's newest image; a layer without one is left out.
+
+        Application images belong to an environment, so only those released for it count.
+        """
         newest: dict[str, tuple[str, str]] = {}
         images = self._ec2.describe_images(
             Owners=["self"], Filters=[{"Name": "tag-key", "Values": ["bakeroll:layer"]}]
         )["Images"]
         for image in images:
-            layer = next(tag["Value"] for tag in image["Tags"] if tag["Key"] == "bakeroll:layer")
+            tags = {tag["Key"]: tag["Value"] for tag in image["Tags"]}
+            layer = tags["bakeroll:layer"]
+            if layer == "application" and tags.get(f"bakeroll:{self._environment}") != "released":
+                continue
             newest[layer] = max(newest.get(layer, ("", "")), (image["CreationDate"], image["ImageId"]))
         return {layer: image_id for layer, (_, image_id) in newest.items()}
+
+    def _groups(self) -> list[AutoScalingGroupTypeDef]:
+        found = self._autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[self._group])
+        return found["AutoScalingGroups"]
 
     def _healthy_targets(self, target_group_arn: str) -> Iterable[str]:
         described = self._elbv2.describe_target_health(TargetGroupArn=target_group_arn)

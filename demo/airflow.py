@@ -30,16 +30,12 @@ PROCESSES = {
 }
 
 
-def environment(
-    settings: Settings, *, dags: Path = ROOT / "dags", plugins: Path = ROOT / "plugins"
-) -> dict[str, str]:
+def environment(settings: Settings) -> dict[str, str]:
     """Give the whole environment that Airflow's processes run in.
 
     What could lead to a real AWS account is taken out of it.
 
     :param settings: folders and ports.
-    :param dags: the folder of DAG files.
-    :param plugins: the folder of plugins.
     """
     dropped = ("AWS_", "AIRFLOW", "PYTEST_", "PYTHONDONTWRITEBYTECODE")  # compiled once, it starts sooner
     kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
@@ -60,14 +56,14 @@ def environment(
         "AIRFLOW_HOME": str(settings.airflow_home),
         "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
         "AIRFLOW_CONN_ANSIBLE_VAULT": json.dumps({"conn_type": "generic", "password": VAULT_PASSWORD}),
-        **_options(settings, dags, plugins),
+        **_options(settings),
     }
 
 
-def _options(settings: Settings, dags: Path, plugins: Path) -> dict[str, str]:
+def _options(settings: Settings) -> dict[str, str]:
     options = {
-        "CORE__DAGS_FOLDER": str(dags),
-        "CORE__PLUGINS_FOLDER": str(plugins),
+        "CORE__DAGS_FOLDER": str(settings.checkout / "dags"),
+        "CORE__PLUGINS_FOLDER": str(settings.checkout / "plugins"),
         "CORE__LOAD_EXAMPLES": "False",
         "CORE__EXECUTOR": "LocalExecutor",
         # enough for four mapped drains beside other environments; the default would fork 32 workers

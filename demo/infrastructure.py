@@ -13,7 +13,7 @@ from pathlib import Path
 
 from bakeroll.core.terraform import mirror
 from demo import services
-from demo.settings import ACCOUNT_ID, HOST, OPERATOR_KEY, REGION, ROOT, DemoError, Settings
+from demo.settings import ACCOUNT_ID, HOST, OPERATOR_KEY, REGION, DemoError, Settings
 from tools import terraform_mirror
 
 NETWORK_KEY = "terraform/network/terraform.tfstate"
@@ -29,7 +29,7 @@ def bootstrap(settings: Settings, state_bucket: str) -> None:
     :raises DemoError: if Terraform fails.
     """
     variables = environment(settings)
-    root = _copy(ROOT / "terraform/bootstrap", settings.build / "terraform/bootstrap")
+    root = _copy(settings.checkout / "terraform/bootstrap", settings.build / "terraform/bootstrap")
     # the sandbox speaks plain HTTP, on loopback
     facts = {"region": REGION, "account_id": ACCOUNT_ID, "bucket_name": state_bucket, "tls_only": "false"}
     _terraform(root, variables, "init")
@@ -46,7 +46,7 @@ def network(settings: Settings, state_bucket: str) -> None:
     :raises DemoError: if Terraform fails.
     """
     variables = environment(settings)
-    root = _copy(ROOT / "terraform", settings.build / "terraform/network")
+    root = _copy(settings.checkout / "terraform", settings.build / "terraform/network")
     backend = {"bucket": state_bucket, "key": NETWORK_KEY, "region": REGION, "use_path_style": "true"}
     _terraform(root, variables, "init", *(f"-backend-config={key}={value}" for key, value in backend.items()))
     _terraform(root, variables, "apply", "-auto-approve")

@@ -13,6 +13,8 @@ import yaml
 ROOT = Path(__file__).resolve().parent.parent
 HOST = "127.0.0.1"
 ENVIRONMENT = "development"
+#: Its fleet behind the load balancer.
+FLEET = "web"
 DAG_ID = f"rolling_deployment_{ENVIRONMENT}"
 REGION = "ap-northeast-1"
 ACCOUNT_ID = "123456789012"
@@ -36,11 +38,14 @@ class Settings:
     """Folders and ports of one demo.
 
     :param build: everything that the demo writes lies below it.
+    :param checkout: the repository whose DAGs, plugins and Terraform are used; this one, but for a test
+        that needs other environments.
     """
 
     build: Path
     sandbox_port: int
     airflow_port: int
+    checkout: Path = ROOT
 
     @classmethod
     def from_environment(cls) -> Settings:
@@ -93,12 +98,13 @@ class Environment:
     terraform_root: Path
 
 
-def environment() -> Environment:
+def environment(checkout: Path = ROOT) -> Environment:
     """Read `dags/environments/development.yaml`, so that the demo serves what the DAG will ask for.
 
+    :param checkout: the repository that it lies in.
     :raises DemoError: if its application is not fetched from this machine.
     """
-    file = ROOT / "dags" / "environments" / f"{ENVIRONMENT}.yaml"
+    file = checkout / "dags" / "environments" / f"{ENVIRONMENT}.yaml"
     facts = yaml.safe_load(file.read_text(encoding="utf-8"))
     url = urlsplit(facts["application"]["repository"])
     if url.scheme != "git" or url.hostname != HOST:
@@ -110,7 +116,7 @@ def environment() -> Environment:
         repository_port=url.port or 9418,
         repository_name=url.path.strip("/"),
         state_bucket=facts["state_bucket"],
-        terraform_root=ROOT / facts["terraform"]["root"],
+        terraform_root=checkout / facts["terraform"]["root"],
     )
 
 

@@ -62,7 +62,7 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stage:
     :param say: takes a progress line.
     :raises DemoError: if a port is taken or a part does not come up; the sandbox may go on running then.
     """
-    facts = environment()
+    facts = environment(settings.checkout)
     stop(settings, say)
     require_free(
         {

@@ -24,6 +24,32 @@ os.environ.update(
 )
 
 
+ALONE = {"real_machines", "end_to_end", "alone"}
+"""Markers of tests that want the machine for themselves: they boot machines or measure times."""
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--phase",
+        choices=("all", "beside", "alone"),
+        default="all",
+        help="beside: tests that may run beside each other; alone: the others; default all",
+    )
+
+
+@pytest.hookimpl(trylast=True)  # other conftest files mark their tests first
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    phase = config.getoption("--phase")
+    if phase == "all":
+        return
+    chosen, others = [], []
+    for item in items:
+        alone = any(mark.name in ALONE for mark in item.iter_markers())
+        (chosen if alone == (phase == "alone") else others).append(item)
+    items[:] = chosen
+    config.hook.pytest_deselected(items=others)
+
+
 @pytest.fixture(scope="session")
 def airflow_database():
     """Make Airflow's database."""

@@ -17,6 +17,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.alone
+
 APPLICATION = Path(__file__).resolve().parents[3] / "demo" / "application"
 ADDRESS = "127.77.0.1"
 

@@ -22,6 +22,8 @@ import pytest
 
 from sandbox.balancer import Balancer, BalancerError, LoadBalancerSpec
 
+pytestmark = pytest.mark.alone
+
 GROUP = "arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:targetgroup/web/1"
 OTHER = "arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:targetgroup/web/2"
 ADDRESS = "127.20.77.1"

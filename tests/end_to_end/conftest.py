@@ -1,0 +1,127 @@
+"""One stage for all end-to-end tests: Airflow, sandbox and real machines, started once and used in turn."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pytest
+
+from demo import stage, watch
+from demo.account import Account
+from demo.airflow_client import Run, Task
+from demo.report import Check
+from demo.settings import DAG_ID, ENVIRONMENT, DemoError, Settings
+from demo.three_runs import ThreeRuns
+from tests.end_to_end import checkout
+from tools import set_up
+
+LAST = "test_stopping.py"
+"""It ends what the others look at."""
+SECOND_DAG = f"rolling_deployment_{checkout.SECOND}"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What the three runs left to look at; everything still runs.
+
+    :param second: the first run of the second environment, which began together with the first one's.
+    """
+
+    settings: Settings
+    runs: ThreeRuns
+    checks: list[Check]
+    second: tuple[Run, list[Task]]
+    listeners: list[str]
+    said: list[str]
+    dag_id: str = DAG_ID
+
+    def account(self, environment: str = ENVIRONMENT, fleet: str = "web") -> Account:
+        """Look at another fleet."""
+        return Account(self.settings.endpoint_url, environment, fleet)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.end_to_end)
+            item.add_marker(pytest.mark.timeout(1800))
+    items.sort(key=lambda item: item.path == here / LAST)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
+def listeners() -> set[str]:
+    """Give every address that something on this machine listens on."""
+    answer = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True)
+    return {line.split()[3] for line in answer.stdout.splitlines()}
+
+
+def require_everything() -> None:
+    missing = "; ".join(str(each) for each in set_up.judge("demo")[0])
+    if missing and os.environ.get("CI") == "true":
+        pytest.fail(f"in CI nothing is skipped: {missing}")
+    if missing:
+        pytest.skip(missing)
+
+
+@pytest.fixture(scope="session")
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
+    """Deploy as the demo does, with a second environment that starts at the same moment."""
+    require_everything()
+    folder = tmp_path_factory.mktemp("demo")
+    settings = Settings(folder / "build", free_port(), free_port(), checkout.copy(folder / "checkout"))
+    before = listeners()
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        sys.stdout.write(f"{text}\n")
+
+    try:
+        started = stage.start(settings, say)
+        with ThreadPoolExecutor(max_workers=1) as beside:
+            second = beside.submit(_deploy_second, settings, started, say)
+            # The change is deployed under load when the second environment is quiet again.
+            runs = ThreeRuns(replace(started, being_made=(*started.being_made, _done(second))), say)
+            try:
+                checks = runs.run()
+            except DemoError as error:
+                checks = [Check("the three runs come to their end", held=False, evidence=str(error))]
+            found = sorted(listeners() - before)
+            yield Outcome(settings, runs, checks, second.result(), found, said)
+    finally:
+        stage.stop(settings, print)
+
+
+def _deploy_second(
+    settings: Settings, started: stage.Stage, say: Callable[[str], None]
+) -> tuple[Run, list[Task]]:
+    client = started.client
+    client.unpause(SECOND_DAG)
+    run_id = client.trigger(SECOND_DAG, {})
+    return watch.follow(client, SECOND_DAG, run_id, lambda text: say(f"{checkout.SECOND}: {text}"))
+
+
+def _done(future: Future[tuple[Run, list[Task]]]) -> Future[None]:
+    """Give a future that ends with another, without its result."""
+    ended: Future[None] = Future()
+
+    def end(it: Future[tuple[Run, list[Task]]]) -> None:
+        if error := it.exception():
+            ended.set_exception(error)
+        else:
+            ended.set_result(None)
+
+    future.add_done_callback(end)
+    return ended
