@@ -21,7 +21,8 @@ from tests.fleets import Fleet, make_fleet, new_version
 BUCKET = "state"
 DOCUMENT = "drain-web"
 CAPACITY_TIMEOUT = timedelta(minutes=10)
-POLL_SECONDS = 2.0
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 15.0
+"""Looks grow rarer while nothing happens, as the trigger's do."""
 
 CONTENT = {
     "schemaVersion": "2.2",
@@ -97,7 +98,7 @@ class World:
 
     def run(self, step: Step, longest: float = 7200) -> Any:
         """Run a step to its end in virtual time, checking the floor at every pass."""
-        began = self.aws.clock.now()
+        began, pause = self.aws.clock.now(), FIRST_PAUSE_SECONDS
         while self.aws.clock.now() - began < longest:
             self.check()
             if self.on_pass:
@@ -106,6 +107,7 @@ class World:
                 case Act(what, perform):
                     self.log.append(what)
                     perform()
+                    pause = FIRST_PAUSE_SECONDS
                 case Done(what, result):
                     self.log.append(what)
                     return result
@@ -113,7 +115,8 @@ class World:
                     if wait.keep_alive:
                         wait.keep_alive()
                     self.log.append(f"... {wait.why}")
-                    self.aws.clock.advance(POLL_SECONDS)
+                    self.aws.clock.advance(pause)
+                    pause = min(LONGEST_PAUSE_SECONDS, pause * 1.2)
         raise StuckError(self.log[-3:])
 
     def check(self) -> None:
