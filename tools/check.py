@@ -17,7 +17,7 @@ from bakeroll.core.terraform import mirror
 from tools import terraform_mirror
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON_FOLDERS = ("plugins", "dags", "sandbox", "demo", "tools")
+PYTHON_FOLDERS = ("plugins", "dags", "sandbox", "demo", "tools", "ci")
 #: Values that only a run knows.
 PACKER_VALUES = {
     "region": "ap-northeast-1",
