@@ -7,6 +7,7 @@ from typing import Any
 
 from airflow.providers.amazon.aws.hooks.base_aws import AwsGenericHook
 from airflow.sdk import BaseHook
+from airflow.sdk.log import mask_secret
 from botocore.config import Config
 
 from bakeroll.core.aws import Clients
@@ -62,13 +63,17 @@ class AccountHook(BaseHook):
         return self._aws.conn_config.get_service_endpoint_url("ec2") or ""
 
     def tool_variables(self) -> dict[str, str]:
-        """Return the ``AWS_*`` variables of a tool that acts in the account."""
+        """Return the ``AWS_*`` variables of a tool that acts in the account; logs show ``***`` for secrets.
+
+        :raises ConfigError: if the connection gives no credentials.
+        """
         credentials = self._aws.get_credentials(region_name=self._environment.region)
         if not credentials.access_key or not credentials.secret_key:
             raise ConfigError(
                 f"connection {self._environment.aws_conn_id} gives no AWS credentials; set them under Admin, "
                 "Connections, or give the worker a role"
             )
+        mask_secret(credentials.secret_key)
         variables: dict[str, str] = {
             "AWS_ACCESS_KEY_ID": credentials.access_key,
             "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
@@ -76,13 +81,14 @@ class AccountHook(BaseHook):
             "AWS_DEFAULT_REGION": self._environment.region,
         }
         if credentials.token:
+            mask_secret(credentials.token)
             variables["AWS_SESSION_TOKEN"] = credentials.token
         if self.endpoint_url:
             variables["AWS_ENDPOINT_URL"] = self.endpoint_url
         return variables
 
     def vault_password(self) -> str:
-        """Return the Ansible Vault password.
+        """Return the Ansible Vault password; a log that it got into all the same shows ``***``.
 
         :raises ConfigError: if its connection has none.
         """
@@ -92,4 +98,5 @@ class AccountHook(BaseHook):
                 f"connection {self._environment.vault_conn_id} has no password: it is the Ansible Vault "
                 "password; set it under Admin, Connections"
             )
+        mask_secret(str(password))
         return str(password)
