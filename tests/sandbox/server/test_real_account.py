@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
-import socket
-import subprocess
-import sys
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import boto3
 import pytest
 
 from sandbox import state
 from sandbox.gateway.addresses import listening
 from sandbox.gateway.images import DEBIAN
 from tests.fleets import make_fleet
+from tests.real_account import Sandbox, require_real_machines, wait
 
 pytestmark = [pytest.mark.real_machines, pytest.mark.timeout(600)]
-
-REPOSITORY = Path(__file__).resolve().parents[3]
 
 WEB = r"""
 set -e
@@ -57,77 +49,6 @@ SHELL = {
         {"action": "aws:runShellScript", "name": "run", "inputs": {"runCommand": ["{{ script }}"]}}
     ],
 }
-
-
-def require_real_machines() -> None:
-    missing = [program for program in ("debootstrap", "haproxy") if shutil.which(program) is None]
-    if os.geteuid() != 0:
-        missing.insert(0, "root")
-    if missing:
-        reason = f"real machines need {', '.join(missing)}"
-        if os.environ.get("CI") == "true":
-            pytest.fail(reason)
-        pytest.skip(reason)
-
-
-class Sandbox:
-    """A server in another process."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        self.folder = folder
-
-    def command(self, name: str) -> str:
-        done = subprocess.run(
-            [sys.executable, "-m", "sandbox", name, "--state-dir", str(self.folder)],
-            cwd=REPOSITORY,
-            env=os.environ | {"BAKEROLL_SANDBOX_PORT": str(self.port)},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=400,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    def client(self, service: str) -> Any:
-        client: Any = boto3.client  # its overloads know each service by name only
-        return client(
-            service,
-            region_name="ap-northeast-1",
-            endpoint_url=f"http://127.0.0.1:{self.port}",
-            aws_access_key_id="AKIATEST000000000000",
-            aws_secret_access_key="any",
-        )
-
-    def instance_state(self, instance_id: str) -> str:
-        found = self.client("ec2").describe_instances(InstanceIds=[instance_id])
-        return str(found["Reservations"][0]["Instances"][0]["State"]["Name"])
-
-    def run(self, instance_id: str, script: str) -> str:
-        ssm = self.client("ssm")
-        sent = ssm.send_command(
-            DocumentName="shell", InstanceIds=[instance_id], Parameters={"script": [script]}
-        )
-        command_id = sent["Command"]["CommandId"]
-
-        def ended() -> dict[str, Any] | None:
-            found: dict[str, Any] = ssm.get_command_invocation(CommandId=command_id, InstanceId=instance_id)
-            return None if found["Status"] in {"Pending", "InProgress"} else found
-
-        invocation = wait(ended)
-        assert invocation["Status"] == "Success", invocation
-        return str(invocation["StandardOutputContent"])
-
-
-def wait(condition: Callable[[], Any], seconds: float = 90.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"not within {seconds} s"
-        time.sleep(0.1)
-    return found
 
 
 def get(address: str) -> str | None:
@@ -199,7 +120,7 @@ def test_from_image_to_replaced_instance_and_nothing_left_after_kill(sandbox: Sa
     wait(lambda: get(balancer) == "version-1")
 
     # Everything answered on loopback addresses of its own; killed hard, nothing of it stays.
-    status = json.loads(sandbox.command("status"))
+    status = sandbox.status()
     addresses = {each["PrivateIpAddress"] for each in status["instances"]} | {balancer}
     assert addresses <= listening()
     server = state.read(sandbox.folder)
