@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import json
 import os
 import shutil
 import signal
@@ -48,6 +49,7 @@ class Tool:
         env: Mapping[str, str],
         on_line: Callable[[str], None],
         scratch: Path | None = None,
+        afterwards: Sequence[Sequence[str]] = (),
     ) -> int:
         """Run the tool to its end and hand over each line of its output (stdout and stderr) as it comes.
 
@@ -56,6 +58,8 @@ class Tool:
         :param env: the whole environment of the tool.
         :param on_line: called in this thread with each line, without its line feed.
         :param scratch: a folder that is removed when the tool ends and we no longer live then.
+        :param afterwards: commands that are run before that, in the same folder and environment, when the
+            tool ends and we no longer live then.
         :return: the exit status.
         :raises ToolInterruptedError: if :meth:`interrupt` ended it.
         :raises FileNotFoundError: if the program is not there.
@@ -67,7 +71,10 @@ class Tool:
         with tempfile.TemporaryFile() as output:
             child = subprocess.Popen(
                 # -I: nothing from the environment or the current folder gets into the caretaker itself.
-                [sys.executable, "-I", caretaker.__file__, str(os.getpid()), str(scratch or ""), *argv],
+                [
+                    *(sys.executable, "-I", caretaker.__file__, str(os.getpid()), str(scratch or "")),
+                    *(json.dumps([list(command) for command in afterwards]), *argv),
+                ],
                 cwd=cwd,
                 env=dict(env),
                 stdin=subprocess.DEVNULL,

@@ -11,13 +11,20 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from bakeroll.core.errors import PlanError, RetryableError
+from bakeroll.core.errors import PlanError, RetryableError, ToolInterruptedError
 from bakeroll.core.process import Tool
-from bakeroll.core.terraform import messages, mirror
+from bakeroll.core.terraform import lock, messages, mirror
 from bakeroll.core.terraform.messages import Message
+
+#: Above it an exit status names the signal that ended the tool, as shells have it.
+_SIGNALLED = 128
 
 #: How long another run's download of providers is waited for.
 CACHE_WAIT_SECONDS = 900
+
+#: Where Terraform leaves a state that it could not write
+#: (https://developer.hashicorp.com/terraform/cli/state/recover).
+ERRORED_STATE = "errored.tfstate"
 
 #: What Terraform gets of this process's environment; credentials come from the caller, never from here.
 PASSED_ON = (
@@ -77,6 +84,20 @@ class Commands:
             # The lock file of a run lives only as long as its plan: the cache may leave other platforms out.
             "TF_PLUGIN_CACHE_MAY_BREAK_DEPENDENCY_LOCK_FILE": "1",
         }
+        self._afterwards: list[list[str]] = []
+
+    def under_lock(self, lock_id: str) -> None:
+        """Mark all that is run from now on as running under a lock that we hold.
+
+        What outlives this task brings a state that could not be written home, and gives the lock back.
+
+        :param lock_id: the lock's id.
+        """
+        self._env[lock.MARKER] = lock_id
+        self._afterwards = [
+            [self._binary, "state", "push", "-lock=false", ERRORED_STATE],
+            [self._binary, "force-unlock", "-force", lock_id],
+        ]
 
     def init(self, backend: Mapping[str, str]) -> None:
         """Connect the folder with its state and its providers.
@@ -142,17 +163,24 @@ class Commands:
 
     def _run(self, arguments: tuple[str, ...], on_line: Callable[[str], None]) -> int:
         try:
-            return self._tool.run(
+            status = self._tool.run(
                 [self._binary, *arguments],
                 cwd=self._folder,
                 env=self._env,
                 on_line=on_line,
                 scratch=self._scratch,
+                afterwards=self._afterwards,
             )
         except FileNotFoundError as error:
             raise PlanError(
                 f"{self._environment}: {self._binary} is not on PATH; install it, or set terraform.binary"
             ) from error
+        if status > _SIGNALLED:
+            raise ToolInterruptedError(
+                f"{self._environment}: {self._binary} {arguments[0]} was killed by signal "
+                f"{status - _SIGNALLED}; this is tried again"
+            )
+        return status
 
 
 @contextmanager

@@ -19,6 +19,8 @@ LOCKED = "Error acquiring the state lock"
 STALE = "Saved plan is stale"
 
 _LOCK_FIELD = re.compile(r"^\s*(ID|Operation|Who|Created):\s*(\S.*?)\s*$", re.MULTILINE)
+_EXISTS = re.compile(r"already exists|AlreadyExists|Duplicate(LoadBalancer|TargetGroup)|Group\.Duplicate")
+"""AWS's words for a name that is taken."""
 _LONGEST = 500
 """Characters of a diagnostic that go into an error's line; the log has all of it."""
 
@@ -28,12 +30,14 @@ class Diagnostic:
     """One error or warning of Terraform.
 
     :param where: resource address or file and line, as far as Terraform says it.
+    :param address: the resource's alone.
     """
 
     severity: str
     summary: str
     detail: str
     where: str
+    address: str = ""
 
     def line(self) -> str:
         """Condense it to one line."""
@@ -78,6 +82,7 @@ def diagnostic_of(message: Message) -> Diagnostic | None:
         summary=str(found.get("summary", "")),
         detail=str(found.get("detail", "")),
         where=_where(found),
+        address=str(found.get("address", "")),
     )
 
 
@@ -97,13 +102,19 @@ def error_of(environment: str, command: str, messages: Sequence[Message], last_l
         if diagnostic.summary == STALE:
             return StalePlanError(
                 f"{environment}: the saved plan is stale, the state was changed after it was made; "
-                "start a new deployment, which makes a new plan"
+                "clear the task `plan`, which makes a new one"
             )
     if not errors:
         return PlanError(
             f"{environment}: {command} failed: {last_line or 'it said nothing'}; see the task's log"
         )
     more = f" (and {len(errors) - 1} more)" if len(errors) > 1 else ""
+    there = next((error for error in errors if _EXISTS.search(error.detail + error.summary)), None)
+    if there and command.endswith(" apply"):
+        return PlanError(
+            f"{environment}: {command} failed: {there.line()}{more}; if an apply that was killed made it, "
+            f"`terraform import` it as {there.address or 'its address'} or delete it, then clear this task"
+        )
     return PlanError(f"{environment}: {command} failed: {errors[0].line()}{more}; see the task's log")
 
 
