@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from bakeroll.core import identity
 from bakeroll.core.errors import ToolInterruptedError
 from bakeroll.core.process import Tool
 
@@ -111,3 +112,46 @@ tool.run([sys.executable, "-c", {CLEANS_UP!r}, {str(tmp_path / "state")!r}],
     assert died.returncode == -signal.SIGKILL
     eventually((tmp_path / "state").exists)
     eventually(lambda: not scratch.exists())
+
+
+def test_a_tool_whose_caretaker_is_killed_is_told_to_stop_and_seen_to_end(tmp_path):
+    def on_line(line):
+        if line == "ready":
+            os.kill(tool._child.pid, signal.SIGKILL)
+
+    tool = Tool(grace_seconds=60)
+    status, _ = run(CLEANS_UP, tmp_path / "state", tool=tool, on_line=on_line)
+    assert status == -signal.SIGKILL
+    assert (tmp_path / "state").read_text() == "clean"
+
+
+def test_what_a_killed_tool_had_started_ends_with_it(tmp_path):
+    """Terraform's providers stay for ever otherwise."""
+    script = """
+import os, signal, subprocess, sys, pathlib
+child = subprocess.Popen(["sleep", "600"])
+pathlib.Path(sys.argv[1]).write_text(str(child.pid))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    status, _ = run(script, tmp_path / "pid")
+    assert status == 128 + signal.SIGKILL
+    pid = int((tmp_path / "pid").read_text())
+    eventually(lambda: not identity.alive(pid))
+
+
+def test_commands_are_run_afterwards_only_if_nobody_is_left(tmp_path):
+    afterwards = [["touch", str(tmp_path / "after")]]
+    run("print()", afterwards=afterwards)
+    assert not (tmp_path / "after").exists()
+    task = f"""
+import os, signal
+from pathlib import Path
+from bakeroll.core.process import Tool
+until_we_are_dead = f"echo ready; while kill -0 {{os.getpid()}}; do sleep 0.05; done"
+Tool().run(["sh", "-c", until_we_are_dead], cwd=Path("/"), env=dict(os.environ),
+           on_line=lambda _: os.kill(os.getpid(), signal.SIGKILL), afterwards={afterwards!r})
+"""
+    plugins = Path(__file__).parents[2] / "plugins"
+    died = subprocess.run([sys.executable, "-c", task], env={**ENV, "PYTHONPATH": str(plugins)}, check=False)
+    assert died.returncode == -signal.SIGKILL
+    eventually((tmp_path / "after").exists)

@@ -31,12 +31,17 @@ def main(parent: int, folder: str, afterwards: Sequence[Sequence[str]], argv: Se
     # The whole group gets the interrupt, and only the tool acts on it. A handler, unlike SIG_IGN, is not
     # inherited by the tool.
     signal.signal(signal.SIGINT, lambda *_: None)
+    status = 0
     try:
         status = subprocess.run(argv, check=False).returncode
     except FileNotFoundError:
         sys.stderr.write(f"{argv[0]} is not on PATH; install it\n")
         status = 127
     finally:
+        if status < 0:
+            # Killed outright: what it had started, such as Terraform's providers, would stay for ever.
+            signal.signal(signal.SIGTERM, lambda *_: None)
+            os.killpg(0, signal.SIGTERM)
         if os.getppid() != parent:
             for command in afterwards:
                 subprocess.run(command, check=False)

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import os
 import pwd
+import signal
 import socket
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 PROC = Path("/proc")
+_GROUP_FIELD = 5 - 4
 _START_FIELD = 22 - 4
-"""Place of the start time among the fields after the state, which is the third; the command before it may
-hold spaces."""
+"""Places among the fields after the state, which is the third; the command before it may hold spaces."""
 
 
 @dataclass(frozen=True)
@@ -74,18 +74,63 @@ class Process:
             self.boot == _boot() and self.pid_namespace == _pid_namespace() and os.geteuid() in {0, self.uid}
         )
 
-    def alive(self, marker: str) -> bool:
-        """Tell whether it, or anything that it started with a marker in its environment, still runs.
+    def alive(self) -> bool:
+        """Tell whether it still runs; only for one that is :meth:`visible`."""
+        return _started(self.pid) == self.started
 
-        Only for one that is :meth:`visible`.
 
-        :param marker: ``NAME=value`` as it stands in the environment of what it started; such a process
-            hands it on to all that it starts itself.
-        """
-        if _started(self.pid) == self.started:
-            return True
-        # Twice: one that was forked while its parent ended may be missing in one list of processes.
-        return any(marker.encode() in environment for _ in range(2) for environment in _environments())
+def alive(pid: int) -> bool:
+    """Tell whether a process of this pid runs."""
+    return _stat(pid) is not None
+
+
+def marked(marker: str) -> dict[int, str]:
+    """Return the processes that have a marker in their environment: pid -> program.
+
+    Whoever starts a process with a marker finds so all that this one started itself, also when the first
+    has ended. Processes of other users are not seen (except by root), who cannot have inherited it.
+
+    :param marker: ``NAME=value`` as it stands in the environment.
+    """
+    found: dict[int, str] = {}
+    # Twice: one that was forked while its parent ended may be missing in one list of processes.
+    for folder in [*PROC.glob("[0-9]*"), *PROC.glob("[0-9]*")]:
+        try:
+            if marker.encode() in (folder / "environ").read_bytes().split(b"\0"):
+                program = (folder / "cmdline").read_bytes().split(b"\0")[0]
+                found[int(folder.name)] = program.decode(errors="replace")
+        except (FileNotFoundError, ProcessLookupError, PermissionError):
+            continue  # it has ended, or is another user's
+    return found
+
+
+def end_marked(marker: str) -> None:
+    """Kill the processes that have a marker in their environment."""
+    for pid in marked(marker):
+        try:
+            handle = os.pidfd_open(pid)
+        except ProcessLookupError:
+            continue  # ended by itself
+        try:
+            if pid in marked(marker):  # asked again: now the handle keeps the pid from meaning another one
+                signal.pidfd_send_signal(handle, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+        finally:
+            os.close(handle)
+
+
+def group_members(group: int) -> list[int]:
+    """Return the processes of a process group that have not ended.
+
+    :param group: the group's id, the pid of the process that made it.
+    """
+    members = []
+    for folder in PROC.glob("[0-9]*"):
+        fields = _stat(int(folder.name))
+        if fields and int(fields[_GROUP_FIELD]) == group:
+            members.append(int(folder.name))
+    return members
 
 
 def user() -> str:
@@ -106,19 +151,16 @@ def _pid_namespace() -> str:
 
 def _started(pid: int) -> int | None:
     """Return a process's start time in clock ticks since boot; None if it has ended."""
+    fields = _stat(pid)
+    return int(fields[_START_FIELD]) if fields else None
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of a process's stat file from the fourth on; None if it has ended."""
     try:
         stat = (PROC / str(pid) / "stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
     state, *fields = stat.rpartition(")")[2].split()
     # A zombie has ended: it only waits for its parent to ask how.
-    return None if state in {"Z", "X"} else int(fields[_START_FIELD])
-
-
-def _environments() -> Iterator[list[bytes]]:
-    """Give the environment of each process of this user, or of every one to root."""
-    for folder in PROC.glob("[0-9]*"):
-        try:
-            yield (folder / "environ").read_bytes().split(b"\0")
-        except (FileNotFoundError, ProcessLookupError, PermissionError):
-            continue  # it has ended, or is another user's, who cannot have what this one started
+    return None if state in {"Z", "X"} else fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import codecs
+import contextlib
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from typing import BinaryIO
 
 from bakeroll.core import caretaker
 from bakeroll.core.errors import ToolInterruptedError
+from bakeroll.core.identity import group_members
 
 LOOK_SECONDS = 0.1
 """How often new output is looked for."""
@@ -86,6 +88,8 @@ class Tool:
             try:
                 for line in self._lines(child, output):
                     on_line(line)
+                if child.returncode < 0:
+                    self._end_group(child)
             except BaseException:
                 self.interrupt()
                 self._see_end(child)
@@ -132,6 +136,17 @@ class Tool:
             return
         if time.monotonic() - self._interrupted_at > self._grace_seconds:
             _signal_group(child, signal.SIGKILL)
+
+    def _end_group(self, child: subprocess.Popen[bytes]) -> None:
+        """End the tool, whose caretaker was killed outright: nobody is left who could tell of its end."""
+        for number, seconds in ((signal.SIGINT, self._grace_seconds), (signal.SIGKILL, PATIENCE_SECONDS)):
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(child.pid, number)
+            deadline = time.monotonic() + seconds
+            while group_members(child.pid):
+                if time.monotonic() >= deadline:
+                    break
+                time.sleep(LOOK_SECONDS)
 
     def _see_end(self, child: subprocess.Popen[bytes]) -> None:
         if not _wait(child, self._grace_seconds):

@@ -27,7 +27,7 @@ APPROVAL_TIMEOUT = timedelta(hours=24)
 """How long a plan waits for a person. The run is alive meanwhile, so nobody takes its journal."""
 
 LOCK_TIMEOUT_SECONDS = 60
-"""A Terraform that outlives its killed task finishes what it was in the middle of and then lets go."""
+"""How long a person's Terraform, or CI's, is waited for."""
 
 
 class PlanOperator(DeploymentOperator, SkipMixin):
@@ -51,15 +51,11 @@ class PlanOperator(DeploymentOperator, SkipMixin):
         """Return a summary of the plan, and the image it deploys."""
         deployment = self.deployment(context)
         image_id = Decisions.from_json(self.decisions).image_of(APPLICATION, baked_images(self.baked))
-        minimum, maximum = begin.floors(deployment.clients, deployment.ledger.read())
-        variables: dict[str, Value] = {"application_ami_id": image_id}
-        if minimum:
-            variables |= {"min_size_floor": minimum, "max_size_floor": maximum}
-            self.log.info("capacity is raised: the plan keeps MinSize %s and MaxSize %s", minimum, maximum)
+        given = variables(deployment, image_id, self.log.info)
         self._terraform = terraform(deployment, self.log.info)
         with deployment.kept_alive(self.log.warning):
             plan = self._terraform.plan(
-                context["run_id"], variables, allow_destroy=bool(context["params"]["allow_destroy"])
+                context["run_id"], given, allow_destroy=bool(context["params"]["allow_destroy"])
             )
         result = {**plan.summary(), "image_id": image_id}
         reasons = self._reasons(deployment, plan, image_id)
@@ -103,29 +99,46 @@ class ApplyOperator(DeploymentOperator):
         self._terraform: Terraform | None = None
 
     def execute(self, context: Context) -> None:
-        """Apply; a plan without changes leaves all as it is."""
+        """Apply; a plan without changes leaves all as it is, of a stale one what is left of it is applied."""
         deployment = self.deployment(context)
         image_id = self.plan["image_id"]
         deployment.ledger.update(lambda journal: journal.model_copy(update={"image_id": image_id}))
+        given = variables(deployment, image_id, self.log.info)
         self._terraform = terraform(deployment, self.log.info)
         with deployment.kept_alive(self.log.warning):
-            outputs = self._outputs(self._terraform, self.plan["location"])
+            outputs = self._outputs(self._terraform, self.plan["location"], given)
         made = fleets(deployment.name, outputs)
         begin.check_fleets(deployment.name, deployment.environment.fleets, made)
         journal = begin.record_fleets(deployment.clients, deployment.ledger, made, applied=True)
         for group in begin.retain_abandoned(deployment.clients, journal):
             self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)
 
-    def _outputs(self, terraform: Terraform, location: Mapping[str, str] | None) -> dict[str, Any]:
+    def _outputs(
+        self, terraform: Terraform, location: Mapping[str, str] | None, given: Mapping[str, Value]
+    ) -> dict[str, Any]:
         if location is None:
             self.log.info("the plan changes nothing; the rollout goes on where it was left")
             return terraform.outputs()
-        return terraform.apply(PlanLocation.from_dict(location))
+        return terraform.apply(PlanLocation.from_dict(location), given)
 
     def on_kill(self) -> None:
         """Let Terraform finish what it is in the middle of and release its lock."""
         if self._terraform:
             self._terraform.interrupt()
+
+
+def variables(deployment: Deployment, image_id: str, say: Callable[[str], None]) -> dict[str, Value]:
+    """Return the values that a deployment gives to the root module's variables.
+
+    :param image_id: the application image.
+    :param say: gets a line where a fleet's sizes are kept.
+    """
+    minimum, maximum = begin.floors(deployment.clients, deployment.ledger.read())
+    found: dict[str, Value] = {"application_ami_id": image_id}
+    if minimum:
+        found |= {"min_size_floor": minimum, "max_size_floor": maximum}
+        say(f"capacity is raised: the plan keeps MinSize {minimum} and MaxSize {maximum}")
+    return found
 
 
 def terraform(deployment: Deployment, say: Callable[[str], None]) -> Terraform:
@@ -142,5 +155,6 @@ def terraform(deployment: Deployment, say: Callable[[str], None]) -> Terraform:
         aws=AccountHook(environment).tool_variables(),
         on_line=say,
         binary=environment.terraform.binary,
+        run=deployment.owner,
         lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,
     )

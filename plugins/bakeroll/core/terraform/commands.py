@@ -175,10 +175,10 @@ class Commands:
             raise PlanError(
                 f"{self._environment}: {self._binary} is not on PATH; install it, or set terraform.binary"
             ) from error
-        if status > _SIGNALLED:
+        if status > _SIGNALLED or status < 0:
             raise ToolInterruptedError(
                 f"{self._environment}: {self._binary} {arguments[0]} was killed by signal "
-                f"{status - _SIGNALLED}; this is tried again"
+                f"{-status if status < 0 else status - _SIGNALLED}; this is tried again"
             )
         return status
 

@@ -25,7 +25,7 @@ from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import error_code
 from bakeroll.core.errors import LockedError, RetryableError
-from bakeroll.core.identity import Process, user
+from bakeroll.core.identity import Process, end_marked, marked, user
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 SUFFIX = ".tflock"
 MARKER = "BAKEROLL_STATE_LOCK"
 """Environment variable of all that runs under a lock: the lock's id."""
+
+PROVIDER = "terraform-provider-"
+"""How the programs of all providers are called
+(https://developer.hashicorp.com/terraform/registry/providers/publishing)."""
 
 OWN_WAIT_SECONDS = 1800.0
 """How long a Terraform that outlived its killed task is waited for: a load balancer takes minutes to make."""
@@ -65,7 +69,16 @@ class Holder:
             return "foreign"
         if not self.process.visible():
             return "elsewhere"
-        return "alive" if self.process.alive(f"{MARKER}={self.lock_id}") else "dead"
+        if self.process.alive():
+            return "alive"
+        # A provider outlives a Terraform that was killed, and for ever; alone it writes no state.
+        tools = [one for one in marked(self.marker).values() if PROVIDER not in one]
+        return "alive" if tools else "dead"
+
+    @property
+    def marker(self) -> str:
+        """What stands in the environment of all that runs under the lock."""
+        return f"{MARKER}={self.lock_id}"
 
     def described(self) -> str:
         """Say who holds it, and since when."""
@@ -148,9 +161,8 @@ class StateLock:
                 return lock_id, holder.tag  # our own call, whose answer was lost
             state = holder.state()
             if state == "dead":
-                self._say(
-                    f"putting aside the state lock of {holder.described()}: all its processes have ended"
-                )
+                self._say(f"putting aside the state lock of {holder.described()}: that process has ended")
+                end_marked(holder.marker)
                 self._delete(holder.tag)
                 continue
             waited = time.monotonic() - began

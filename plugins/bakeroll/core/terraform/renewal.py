@@ -20,10 +20,8 @@ def additions(shown: Mapping[str, Any], renewed: Mapping[str, Any]) -> list[str]
     :param renewed: the later one, likewise.
     :return: a few words for each, with names of attributes and outputs but never their values.
     """
-    before = {change["address"]: change["change"] for change in _acting(shown)}
-    found = [
-        words for change in _acting(renewed) for words in _resource(change, before.get(change["address"]))
-    ]
+    before = {(one["address"], one.get("deposed")): one["change"] for one in _acting(shown)}
+    found = [words for change in _acting(renewed) for words in _resource(change, before)]
     known = _outputs(shown)
     for name, change in _outputs(renewed).items():
         if name not in known or not _permits(known[name], change, "after"):
@@ -40,16 +38,19 @@ def _outputs(plan: Mapping[str, Any]) -> dict[str, Mapping[str, Any]]:
     return {name: change for name, change in changes.items() if change["actions"] not in NOTHING}
 
 
-def _resource(change: Mapping[str, Any], shown: Mapping[str, Any] | None) -> Iterator[str]:
+def _resource(
+    change: Mapping[str, Any], before: Mapping[tuple[str, str | None], Mapping[str, Any]]
+) -> Iterator[str]:
     """Name what happens to a resource now and was not shown."""
-    actions = change["change"]["actions"]
-    words = f"{'replace' if actions in _REPLACEMENTS else '/'.join(actions)} {change['address']}"
-    if change.get("deposed"):
-        # The old half of a replacement that was made before it was destroyed.
-        if shown is None or "delete" not in shown["actions"]:
+    actions, address, deposed = change["change"]["actions"], change["address"], change.get("deposed")
+    words = f"{'replace' if actions in _REPLACEMENTS else '/'.join(actions)} {address}"
+    shown = before.get((address, deposed))
+    if deposed:
+        # It may be the old half of a replacement that makes the new one first.
+        replacement = before.get((address, None))
+        if shown is None and not (replacement and replacement["actions"] in _REPLACEMENTS):
             yield f"{words} (deposed)"
-        return
-    if shown is None:
+    elif shown is None:
         yield words
     elif actions != shown["actions"] and not _half(actions, shown["actions"]):
         yield f"{words}, which was to {'/'.join(shown['actions'])}"
