@@ -91,3 +91,17 @@ def test_a_failure_without_a_diagnostic_gives_the_last_line() -> None:
 def test_a_very_long_diagnostic_is_cut() -> None:
     error = messages.error_of("test", "terraform plan", [diagnostic("long", "x" * 5000)], "")
     assert len(str(error)) < 600
+
+
+def test_a_name_that_is_taken_says_how_to_take_the_resource_in() -> None:
+    message = diagnostic(
+        "creating ELBv2 Load Balancer (web)",
+        "DuplicateLoadBalancerName: A load balancer with the same name already exists",
+        address="module.load_balancer.aws_lb.this",
+    )
+    error = messages.error_of("test", "terraform apply", [message], "")
+    assert isinstance(error, PlanError)
+    assert str(error).endswith(
+        "`terraform import` it as module.load_balancer.aws_lb.this or delete it, then clear this task"
+    )
+    assert "import" not in str(messages.error_of("test", "terraform plan", [message], ""))

@@ -19,7 +19,7 @@ LOCKED = "Error acquiring the state lock"
 STALE = "Saved plan is stale"
 
 _LOCK_FIELD = re.compile(r"^\s*(ID|Operation|Who|Created):\s*(\S.*?)\s*$", re.MULTILINE)
-_EXISTS = re.compile(r"already exists|AlreadyExists|Duplicate(LoadBalancer|TargetGroup)|Group\.Duplicate")
+_EXISTS = re.compile(r"already exists|AlreadyExists|Duplicate")
 """AWS's words for a name that is taken."""
 _LONGEST = 500
 """Characters of a diagnostic that go into an error's line; the log has all of it."""
