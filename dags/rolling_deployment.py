@@ -15,8 +15,8 @@ the cause and either clear the red task or start a new run: both find what is do
 
 * `begin`: another run holds the journal; the message names it.
 * `bake_*`: Packer's and Ansible's output is in the log, the failing task last.
-* `plan`, `apply`: Terraform's own diagnostics; a foreign lock is named with its holder. After an `apply` that was
-  cut off clear it: what is left of its plan is applied. Would a new plan do more, that is named: clear `plan`.
+* `plan`, `apply`: Terraform's own diagnostics; a foreign lock is named with its holder. Clear an `apply`
+  that was cut off: what is left of its plan is applied. If there is more to do, that is named: clear `plan`.
 * `await_capacity`: AWS's reason (scaling activity, target health, console output). Old instances serve on.
 * `drain`: the instance is held until its lifecycle hook times out; then it is retained, its log buffer still
   on its disk (`Terminating:Retained`), or terminated, as the hook's default result says.
