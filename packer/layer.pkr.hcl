@@ -219,6 +219,10 @@ build {
         "BUILD_REGION=${var.region}",
         "APPLICATION_REPOSITORY=${var.application_repository}",
         "APPLICATION_COMMIT=${var.application_commit}",
+        # Packer's, for AWS, and nobody else's: what a playbook read there would be in no fingerprint either.
+        "AWS_ACCESS_KEY_ID=",
+        "AWS_SECRET_ACCESS_KEY=",
+        "AWS_SESSION_TOKEN=",
       ],
       var.vault_password_file == "" ? [] : ["ANSIBLE_VAULT_PASSWORD_FILE=${var.vault_password_file}"],
     )

@@ -149,6 +149,21 @@ def test_tools_see_only_what_they_need(run: Run, temporary: Path) -> None:
     assert tool_environment({"https_proxy": "p", "X": "y"}, {})["https_proxy"] == "p"
 
 
+def test_ansible_has_no_home_but_the_private_folder(run: Run, temporary: Path) -> None:
+    """What it leaves there when it is killed, rendered templates among it, goes with the folder."""
+    run(
+        'left = pathlib.Path(os.environ["ANSIBLE_HOME"]) / "tmp"\n'
+        "left.mkdir(parents=True)\n"
+        '(left / "rendered").write_text("decrypted")\n' + SUCCESS
+    )
+    env = run.seen["env"]
+    assert isinstance(env, dict)
+    assert Path(env["ANSIBLE_HOME"]).is_relative_to(temporary)
+    assert env["ANSIBLE_COLLECTIONS_SCAN_SYS_PATH"] == "False"
+    assert list(temporary.iterdir()) == []
+    assert not (run.home / ".ansible").exists()
+
+
 def test_a_failure_tells_why(run: Run, temporary: Path) -> None:
     with pytest.raises(BakeError) as caught:
         run(FAILURE)

@@ -80,9 +80,16 @@ def run_packer(
         staged, temporary = work / "packer", work / "tmp"
         staged.mkdir()
         temporary.mkdir()
-        # Packer's Ansible provisioner leaves the key of the build instance in its temporary folder.
-        env = tool_environment(os.environ if worker_env is None else worker_env, credentials)
-        env["TMPDIR"] = str(temporary)
+        env = {
+            **tool_environment(os.environ if worker_env is None else worker_env, credentials),
+            # Packer's Ansible provisioner leaves the key of the build instance in its temporary folder.
+            "TMPDIR": str(temporary),
+            # Rendered templates, with the secrets in them, stay in Ansible's own folder if it is killed. And
+            # plugins that lie in the worker's home are no inputs of a layer.
+            "ANSIBLE_HOME": str(work / "ansible"),
+            # Nor are collections installed beside Ansible: a layer's are in requirements.yml.
+            "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "False",
+        }
         stage(order.inputs, packer_dir, staged)
         manifest = work / "manifest.json"
         password = write_password(work, vault_password)
