@@ -49,15 +49,14 @@ def invocations(ssm: SSMClient, document: str, since: float) -> dict[str, list[I
     found: dict[str, list[Invocation]] = {}
     after = datetime.fromtimestamp(since, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     pages = ssm.get_paginator("list_command_invocations").paginate(
-        Filters=[{"key": "InvokedAfter", "value": after}]
+        Filters=[{"key": "InvokedAfter", "value": after}, {"key": "DocumentName", "value": document}]
     )
     for page in pages:
         for one in page["CommandInvocations"]:
-            if one["DocumentName"] == document:
-                requested = one["RequestedDateTime"].timestamp()
-                found.setdefault(one["InstanceId"], []).append(
-                    Invocation(one["CommandId"], one["InstanceId"], one["Status"], requested)
-                )
+            requested = one["RequestedDateTime"].timestamp()
+            found.setdefault(one["InstanceId"], []).append(
+                Invocation(one["CommandId"], one["InstanceId"], one["Status"], requested)
+            )
     for known in found.values():
         known.sort(key=lambda invocation: invocation.requested_at, reverse=True)
     return found

@@ -35,6 +35,13 @@ class Receipt(BaseModel):
         """Whether nothing was left behind."""
         return self.queue_length_after == 0 and self.bytes_after == 0 and self.unread_bytes == 0
 
+    def rest(self) -> str:
+        """Say what was left behind."""
+        return (
+            f"{self.bytes_after} bytes in {self.queue_length_after} chunks and {self.unread_bytes} unread "
+            "bytes are left"
+        )
+
 
 def parse(instance_id: str, output: str) -> Receipt:
     """Find the receipt in the output of the drain script.
