@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,15 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bakeroll.core import config
 from bakeroll.core.aws import Clients
-from bakeroll.core.errors import BakerollError, ConfigError
+from bakeroll.core.errors import BakerollError, ConfigError, FleetError
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.rollout.drain import Drain
+from bakeroll.core.rollout.drain_waiting import DrainWaiting
 from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, deadline_name
+from bakeroll.core.rollout.known_fleets import KnownFleet, recall, remember
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Step
+from bakeroll.core.terraform import FleetOutput
 
 RENEWAL_SECONDS = LEASE_SECONDS / 3
 
@@ -77,13 +80,49 @@ class Deployment:
             )
         return self.environment.fleets[name]
 
+    def known_fleets(self) -> dict[str, KnownFleet]:
+        """Return the fleets as the last deployment left them, drained as the file says today."""
+        known = recall(self.clients.s3, self.environment.state_bucket, self.name)
+        settings = self.environment.fleets
+        return {
+            name: fleet.with_settings(settings[name].drain) if name in settings else fleet
+            for name, fleet in known.items()
+        }
+
+    def remember_fleets(self, outputs: Mapping[str, FleetOutput]) -> None:
+        """Write down the fleets that Terraform made, for drains outside deployments.
+
+        :param outputs: the fleets by name.
+        """
+        remember(self.clients.s3, self.environment.state_bucket, self.name, outputs, self.environment.fleets)
+
+    def _drain_waiting(
+        self, fleet: str, instance_ids: Sequence[str], earlier: Collection[str] = ()
+    ) -> DrainWaiting:
+        known = self.known_fleets()
+        if fleet not in known:
+            raise FleetError(
+                f"{self.name}: fleet {fleet} has been destroyed by a deployment since it was looked at"
+            )
+        return DrainWaiting(
+            self.clients,
+            self.environment.state_bucket,
+            self.name,
+            fleet,
+            instance_ids,
+            place=known[fleet],
+            run=self.owner,
+            clock=time.time,
+            earlier=earlier,
+        )
+
     def give_up(self, kind: str, arguments: Mapping[str, Any]) -> None:
         """Let a step that failed for good have its full time when a person begins it again.
 
         :param kind: the step's name.
         :param arguments: its arguments.
         """
-        if "fleet" in arguments:
+        if "wave" in arguments:
             self.ledger.forget_deadline(arguments["fleet"], deadline_name(arguments["wave"], kind))
 
     def step(self, kind: str, arguments: Mapping[str, Any]) -> Step:
@@ -96,6 +135,8 @@ class Deployment:
         if kind == "begin":
             # Only the operator can ask Airflow whether a run is alive, and asks before it waits.
             return Begin(self.ledger, self.name, alive=lambda _owner: False)
+        if kind == "drain_waiting":
+            return self._drain_waiting(**arguments)
         fleet = self.fleet(arguments["fleet"])
         if kind == "drain":
             return Drain(
@@ -115,7 +156,9 @@ class Deployment:
             "verify": Settle,
         }
         if kind not in steps:
-            raise ValueError(f"there is no step {kind!r}; the steps are begin, drain, {', '.join(steps)}")
+            raise ValueError(
+                f"there is no step {kind!r}; the steps are begin, drain, drain_waiting, {', '.join(steps)}"
+            )
         return steps[kind](
             self.clients,
             self.ledger,

@@ -41,6 +41,7 @@ class BeginOperator(StepOperator):
         if outputs:
             made = fleets(deployment.name, outputs)
             begin.record_fleets(deployment.clients, deployment.ledger, made)
+            deployment.remember_fleets(made)
         else:
             self.log.info("Terraform was never applied here: this is the first deployment")
         return result

@@ -110,6 +110,7 @@ class ApplyOperator(DeploymentOperator):
         made = fleets(deployment.name, outputs)
         begin.check_fleets(deployment.name, deployment.environment.fleets, made)
         journal = begin.record_fleets(deployment.clients, deployment.ledger, made, applied=True)
+        deployment.remember_fleets(made)
         for group in begin.retain_abandoned(deployment.clients, journal):
             self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)
 

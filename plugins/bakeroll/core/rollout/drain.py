@@ -11,8 +11,10 @@ from typing import Any
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout.emptying import HELD, RETAINED, Emptying, Picture
+from bakeroll.core.rollout.commands import Invocation
+from bakeroll.core.rollout.emptying import HELD, RETAINED, Emptying, Picture, Place
 from bakeroll.core.rollout.journal import FleetRecord, Ledger, deadline_name
+from bakeroll.core.rollout.receipts import Receipt
 from bakeroll.core.steps import Decision, Done, Wait
 
 LONGEST_DEREGISTRATION = timedelta(hours=1)
@@ -51,6 +53,9 @@ class Drain(Emptying):
 
     def _may_act(self) -> None:
         self._ledger.read()
+
+    def _emptied(self, place: Place, invocation: Invocation, receipt: Receipt) -> None:
+        """Note nothing: the task's result has the receipts, and the release."""
 
     def look(self) -> Decision:
         """Decide what is to be done for the instances that are not gone yet."""
@@ -166,4 +171,3 @@ class Drain(Emptying):
             self._name,
             lambda record: record.model_copy(update={"lost": tuple(dict.fromkeys((*record.lost, *lost)))}),
         )
-

@@ -103,9 +103,11 @@ class Emptying(ABC):
     def now(self) -> float:
         """Return the time in seconds since the epoch."""
 
+    @abstractmethod
     def _may_act(self) -> None:
         """Make sure, before a change, that this drain may still act."""
 
+    @abstractmethod
     def _emptied(self, place: Place, invocation: Invocation, receipt: receipts.Receipt) -> None:
         """Note that an instance is empty, before it is let go."""
 
@@ -135,9 +137,7 @@ class Emptying(ABC):
                 )
         return None
 
-    def _good_receipt(
-        self, instance_id: str, picture: Picture
-    ) -> tuple[Invocation, receipts.Receipt] | None:
+    def _good_receipt(self, instance_id: str, picture: Picture) -> tuple[Invocation, receipts.Receipt] | None:
         """Return a receipt that says that the instance is empty, of whichever command."""
         for invocation in picture.invocations.get(instance_id, []):
             if invocation.state == "success":

@@ -1,0 +1,72 @@
+"""Find and drain the instances that terminate outside deployments."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bakeroll.core.aws import check_account
+from bakeroll.core.rollout import terminations
+from bakeroll.core.rollout.drain_waiting import DrainWaiting
+from bakeroll.operators.base import DeploymentOperator, StepOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+
+class FindWaitingOperator(DeploymentOperator):
+    """Look for instances that wait to be drained and are no live rollout's."""
+
+    def execute(self, context: Context) -> list[dict[str, Any]]:
+        """Return them by fleet, at most 50 together."""
+        deployment = self.deployment(context)
+        check_account(deployment.clients, deployment.name, deployment.environment.account_id)
+        fleets = deployment.known_fleets()
+        if not fleets:
+            self.log.info("%s has no fleet yet: nothing was deployed", deployment.name)
+        found = terminations.find(deployment.clients, fleets, deployment.ledger.peek(), time.time())
+        for line in found.told:
+            self.log.info(line)
+        for instance_id in found.retained:
+            self.log.warning(
+                "%s is retained, its log buffers still on its disk, as nobody drained it in time: save them, "
+                "then terminate it by name",
+                instance_id,
+            )
+        if not found.chunks:
+            self.log.info(
+                "nothing to drain in %s", ", ".join(fleet.group for fleet in fleets.values()) or "it"
+            )
+        return found.chunks
+
+
+class DrainWaitingOperator(StepOperator):
+    """Drains up to 50 instances of one fleet; mapped over what :class:`FindWaitingOperator` found.
+
+    :param chunk: ``fleet`` and its ``instance_ids``.
+    """
+
+    template_fields: Sequence[str] = ("chunk",)
+
+    def __init__(self, *, chunk: Any, **kwargs: Any) -> None:
+        super().__init__(step="drain_waiting", **kwargs)
+        self.chunk = chunk
+
+    @property
+    def title(self) -> str:
+        """The chunk in a few words, for the map index."""
+        first, *others = self.chunk["instance_ids"]
+        return f"{self.chunk['fleet']}: {first}" + (f" and {len(others)} more" if others else "")
+
+    def plain_arguments(self) -> Mapping[str, Any]:
+        """Return what a trigger needs to make the same step."""
+        return {"fleet": self.chunk["fleet"], "instance_ids": list(self.chunk["instance_ids"])}
+
+    def execute(self, context: Context) -> Any:
+        """Drain; commands that failed before this attempt are sent again."""
+        arguments = self.plain_arguments()
+        step = self.deployment(context).step(self.step, arguments)
+        if not isinstance(step, DrainWaiting):
+            raise TypeError(f"{self.step} drains nothing that waits")
+        return self.advance(context, {**arguments, "earlier": step.earlier_commands()})

@@ -1,0 +1,410 @@
+"""Drains outside deployments: whatever waits is drained, and nobody waits for another."""
+
+from __future__ import annotations
+
+import json
+from datetime import timedelta
+from functools import partial
+
+import pytest
+
+from bakeroll.core.errors import DrainError
+from bakeroll.core.rollout import begin, terminations
+from bakeroll.core.rollout.begin import Begin
+from bakeroll.core.rollout.drain_waiting import DrainWaiting
+from bakeroll.core.rollout.known_fleets import KnownFleet
+from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
+from bakeroll.core.steps import Act, Wait
+from sandbox.model.ports import CommandResult
+from sandbox.virtual import Behaviour
+from tests.core.rollout.harness import BUCKET, DOCUMENT, ledger, receipt, world
+
+DELAY = 10.0
+"""Deregistration delay of the fleets here, in seconds."""
+
+
+def idle(size=2, **group):
+    """Make a fleet that serves, without a rollout."""
+    w = world(size, maximum=2 * size, deregistration_delay_seconds=int(DELAY), **group)
+    w.ledger.close()
+    w.floor = 0
+    return w
+
+
+def known(w):
+    return KnownFleet(
+        group=w.made.group,
+        termination_hook=w.made.hook,
+        drain_document=DOCUMENT,
+        drain_timeout=timedelta(minutes=5),
+        stop_units=("web.service",),
+    )
+
+
+def find(w):
+    return terminations.find(w.clients, {"web": known(w)}, w.ledger.peek(), w.aws.clock.now())
+
+
+def found(w):
+    return [instance_id for chunk in find(w).chunks for instance_id in chunk["instance_ids"]]
+
+
+def drain(w, ids, run="drain_terminating_production/1"):
+    """Make a drain as a task that starts now."""
+
+    def make(earlier):
+        return DrainWaiting(
+            w.clients,
+            BUCKET,
+            "production",
+            "web",
+            ids,
+            place=known(w),
+            run=run,
+            clock=w.aws.clock.now,
+            earlier=earlier,
+        )
+
+    return make(make([]).earlier_commands())
+
+
+def serving(w):
+    return [one.instance_id for one in w.picture().instances if one.in_service]
+
+
+def terminate(w, count=1, *, decrement=True):
+    """Terminate some as a person does, until they wait at their hook; return their ids."""
+    ids = serving(w)[:count]
+    for instance_id in ids:
+        w.clients.autoscaling.terminate_instance_in_auto_scaling_group(
+            InstanceId=instance_id, ShouldDecrementDesiredCapacity=decrement
+        )
+    w.settle(DELAY + 1)
+    return ids
+
+
+def loosen(w):
+    """Let the group shrink."""
+    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=w.made.group, MinSize=0)
+
+
+def behave(w, ids, **behaviour):
+    for instance_id in ids:
+        w.aws.hypervisor.instances[instance_id] = Behaviour(**{"answer": receipt, **behaviour})
+
+
+def states(w):
+    return {one.instance_id: one.lifecycle_state for one in w.picture().instances}
+
+
+def sent(w):
+    """Return the instances of each command, the newest first."""
+    return [one["InstanceIds"] for one in w.clients.ssm.list_commands()["Commands"]]
+
+
+def record(w, instance_id):
+    body = w.clients.s3.get_object(Bucket=BUCKET, Key=f"drains/production/{instance_id}.json")["Body"]
+    return json.loads(body.read())
+
+
+def test_a_person_terminates_an_instance():
+    w = idle()
+    (gone,) = terminate(w, decrement=False)
+    assert states(w)[gone] == "Terminating:Wait"
+    began = w.aws.clock.now()
+    assert found(w) == [gone]
+    (drained,) = w.run(drain(w, [gone]))
+    flush = w.aws.hypervisor.default.command_seconds
+    assert w.aws.clock.now() - began < flush + 15
+    assert (drained["instance_id"], drained["bytes_before"]) == (gone, 512)
+    kept = record(w, gone)
+    assert kept["run"] == "drain_terminating_production/1"
+    assert kept["receipt"]["bytes_after"] == 0
+    w.settle()
+    assert gone not in states(w)
+    assert found(w) == []
+
+
+def test_the_right_units_are_stopped():
+    w = idle()
+    ids = terminate(w, decrement=False)
+    w.run(drain(w, ids))
+    (command,) = w.clients.ssm.list_commands()["Commands"]
+    assert command["Parameters"] == {"StopUnits": ["web.service"], "TimeoutSeconds": ["300"]}
+
+
+def test_a_scale_in_of_five_is_one_command():
+    w = idle(6)
+    loosen(w)
+    w.clients.autoscaling.set_desired_capacity(AutoScalingGroupName=w.made.group, DesiredCapacity=1)
+    w.settle(DELAY + 1)
+    ids = found(w)
+    assert len(ids) == 5
+    assert len(w.run(drain(w, ids))) == 5
+    assert [sorted(one) for one in sent(w)] == [sorted(ids)]
+
+
+def test_an_unhealthy_instance_is_drained_before_it_is_replaced():
+    w = idle()
+    sick = serving(w)[0]
+    w.clients.autoscaling.set_instance_health(InstanceId=sick, HealthStatus="Unhealthy")
+    w.settle(60)
+    assert found(w) == [sick]
+    w.run(drain(w, [sick]))
+    w.settle()
+    assert sick not in states(w)
+    assert len(serving(w)) == 2
+
+
+def test_fifty_instances_a_command():
+    w = idle(53)
+    loosen(w)
+    terminate(w, 52)
+    assert [len(chunk["instance_ids"]) for chunk in find(w).chunks] == [50, 2]
+
+
+def retired():
+    """Roll until the old instances are retired and wait; the rollout lives."""
+    w = world(2, maximum=8, deregistration_delay_seconds=int(DELAY))
+    w.release()
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    (ids,) = w.run(w.step(Retire))
+    w.floor = 0
+    w.settle(DELAY + 1)
+    w.ledger.update(lambda journal: journal)  # as its waiting drain does
+    return w, ids
+
+
+def test_a_live_rollout_keeps_what_it_retired_and_nothing_else():
+    w, ids = retired()
+    look = find(w)
+    assert look.chunks == []
+    assert any("left to dag/run-1" in line and ids[0] in line for line in look.told)
+    loosen(w)
+    other = terminate(w)
+    w.ledger.update(lambda journal: journal)
+    assert found(w) == other
+    assert len(w.run(drain(w, other))) == 1
+    assert sorted(one["instance_id"] for one in w.run(w.drain(ids))) == sorted(ids)
+
+
+def test_what_a_dead_rollout_retired_is_drained_and_its_heir_finds_the_receipts():
+    w, ids = retired()
+    w.settle(61)  # the lease lapses
+    assert sorted(found(w)) == sorted(ids)
+    assert len(w.run(drain(w, ids))) == 2
+    w.settle()
+    heir = ledger(w.aws, "run-2")
+    w.run(Begin(heir, "production", alive=lambda _owner: False))
+    assert sorted(one["instance_id"] for one in w.run(w.drain(ids, heir))) == sorted(ids)
+    assert len(sent(w)) == 1, "nothing was asked twice"
+
+
+def test_an_heir_that_comes_in_the_middle_of_a_drain_shares_it():
+    w, ids = retired()
+    w.settle(61)
+    behave(w, ids, command_seconds=30)
+    step = drain(w, ids)
+    step.look().perform()
+    w.settle(5)
+    heir = ledger(w.aws, "run-2")
+    w.run(Begin(heir, "production", alive=lambda _owner: False))
+    assert found(w) == []
+    assert len(w.run(w.drain(ids, heir))) == 2
+    assert len(w.run(step)) == 2
+    assert len(sent(w)) == 1
+
+
+def test_a_dead_agent_keeps_nobody_waiting():
+    w = idle(4)
+    loosen(w)
+    dead, *others = terminate(w, 3)
+    behave(w, [dead], agent_online=False)
+    began = w.aws.clock.now()
+    with pytest.raises(DrainError, match=f"2 of 3 drained. {dead}: its SSM agent does not answer"):
+        w.run(drain(w, [dead, *others]))
+    assert w.aws.clock.now() - began < 15, "it is not waited for"
+    assert {record(w, one)["instance_id"] for one in others} == set(others)
+    (later,) = terminate(w)
+    assert sorted(found(w)) == sorted([dead, later])
+    behave(w, [dead])  # somebody started the agent
+    assert len(w.run(drain(w, found(w)))) == 2
+
+
+def test_a_failing_flush_keeps_nobody_waiting_and_is_asked_again_by_the_next_run():
+    w = idle(4)
+    loosen(w)
+    bad, *others = terminate(w, 3)
+    behave(w, [bad], answer=lambda *_: CommandResult(status=4, stdout="", stderr="no answer"))
+    with pytest.raises(DrainError, match=f"2 of 3 drained. {bad}: draining failed .* it says: no answer"):
+        w.run(drain(w, [bad, *others]))
+    behave(w, [bad])
+    assert found(w) == [bad]
+    assert len(w.run(drain(w, [bad]))) == 1
+
+
+@pytest.mark.parametrize(
+    ("answer", "words"),
+    [
+        (partial(receipt, left=77), "says success but 77 bytes"),
+        (lambda *_: CommandResult(status=0, stdout="done", stderr=""), "ended without a receipt"),
+    ],
+)
+def test_no_good_receipt_no_termination(answer, words):
+    w = idle()
+    (bad,) = terminate(w, decrement=False)
+    behave(w, [bad], answer=answer)
+    with pytest.raises(DrainError, match=words):
+        w.run(drain(w, [bad]))
+    assert states(w)[bad] == "Terminating:Wait"
+
+
+def test_a_slow_drain_is_left_to_its_run_and_kept_alive_and_later_ones_go_their_way():
+    w = idle(4, heartbeat_seconds=120)
+    loosen(w)
+    slow = terminate(w)
+    behave(w, slow, command_seconds=280)
+    stuck = drain(w, slow)
+    stuck.look().perform()
+    w.settle(100)
+    later = terminate(w)
+    look = find(w)
+    assert [chunk["instance_ids"] for chunk in look.chunks] == [later]
+    assert any("is being drained" in line for line in look.told)
+    assert len(w.run(drain(w, later))) == 1
+    w.settle(60)
+    assert states(w)[slow[0]] == "Terminating:Wait", "the look restarted the hook's timeout"
+    assert len(w.run(stuck)) == 1
+
+
+def test_two_runs_at_the_same_moment_do_no_harm():
+    w = idle(3)
+    loosen(w)
+    ids = terminate(w, 2)
+    one, other = drain(w, ids, "dag/1"), drain(w, ids, "dag/2")
+    for act in (one.look(), other.look()):  # neither sees the other's command yet
+        assert isinstance(act, Act)
+        act.perform()
+    assert len(sent(w)) == 2
+    assert isinstance(one.look(), Wait)
+    w.settle(5)
+    acts = [one.look(), other.look()]  # both are about to let the same instance go
+    for act in acts:
+        act.perform()
+    assert len(w.run(one)) == 2
+    assert len(w.run(other)) == 2
+    assert record(w, ids[0])["run"] == "dag/1"
+
+
+@pytest.mark.parametrize("acts", range(1, 4))
+def test_a_run_that_is_killed_anywhere_is_followed_up(acts):
+    w = idle(3)
+    loosen(w)
+    ids = terminate(w, 2)
+    killed = drain(w, ids)
+    for _ in range(acts):
+        act = killed.look()
+        assert isinstance(act, Act)
+        act.perform()
+        w.settle(5)
+    left = found(w)
+    assert len(left) == min(2, 3 - acts)
+    if left:
+        w.run(drain(w, left))
+    w.settle()
+    assert set(ids).isdisjoint(states(w))
+    assert len(sent(w)) == 1, "nobody was asked twice"
+
+
+def test_an_agent_that_goes_silent_is_told_and_its_instance_asked_again():
+    w = idle(heartbeat_seconds=3600)
+    (silent,) = terminate(w, decrement=False)
+    content = json.loads(w.clients.ssm.get_document(Name=DOCUMENT)["Content"])
+    content["mainSteps"][0]["inputs"]["timeoutSeconds"] = "172800"
+    w.clients.ssm.update_document(Name=DOCUMENT, Content=json.dumps(content), DocumentVersion="$LATEST")
+    w.clients.ssm.update_document_default_version(Name=DOCUMENT, DocumentVersion="2")
+    behave(w, [silent], command_seconds=100_000)
+    with pytest.raises(DrainError, match=r"did not end in time \(InProgress\)"):
+        w.run(drain(w, [silent]))
+    behave(w, [silent])
+    assert found(w) == [silent]
+    assert len(w.run(drain(w, [silent]))) == 1
+
+
+def test_what_a_person_tried_before_is_no_receipt():
+    w = idle()
+    victim = serving(w)[0]
+    w.clients.ssm.send_command(DocumentName=DOCUMENT, InstanceIds=[victim])
+    w.settle(60)
+    w.clients.autoscaling.terminate_instance_in_auto_scaling_group(
+        InstanceId=victim, ShouldDecrementDesiredCapacity=False
+    )
+    w.settle(DELAY + 1)
+    w.run(drain(w, [victim]))
+    assert len(sent(w)) == 2
+
+
+def test_one_that_nobody_could_drain_is_retained_and_named_by_every_look():
+    w = idle(heartbeat_seconds=60, default_result="ABANDON")
+    w.ledger.open()
+    journal = w.ledger.update(lambda journal: journal.model_copy(update={"fleets": {"web": known_record(w)}}))
+    begin.retain_abandoned(w.clients, journal)
+    w.ledger.close()
+    (bad,) = terminate(w, decrement=False)
+    behave(w, [bad], agent_online=False)
+    with pytest.raises(DrainError, match="its SSM agent does not answer"):
+        w.run(drain(w, [bad]))
+    w.settle(70)
+    look = find(w)
+    assert look.retained == [bad]
+    assert look.chunks == []
+    with pytest.raises(DrainError, match="is retained, its log buffers still on its disk"):
+        w.run(drain(w, [bad]))
+
+
+def known_record(w):
+    from bakeroll.core.rollout.journal import FleetRecord
+
+    return FleetRecord(
+        group=w.made.group,
+        launch_template_id=w.made.template_id,
+        termination_hook=w.made.hook,
+        drain_document=DOCUMENT,
+    )
+
+
+def test_one_that_is_terminated_directly_is_told_and_noted():
+    w = idle(3)
+    loosen(w)
+    gone, other = terminate(w, 2)
+    behave(w, [gone], command_seconds=60)
+    step = drain(w, [gone, other])
+    step.look().perform()
+    w.clients.ec2.terminate_instances(InstanceIds=[gone])
+    with pytest.raises(DrainError, match=f"1 of 2 drained. {gone} went without a receipt"):
+        w.run(step)
+    assert record(w, gone)["lost"] is True
+    assert "receipt" in record(w, other)
+
+
+def test_nothing_deployed_nothing_asked():
+    w = idle()
+    before = w.aws.calls.count("autoscaling", "DescribeAutoScalingGroups")
+    assert terminations.find(w.clients, {}, None, 0.0).chunks == []
+    assert w.aws.calls.count("autoscaling", "DescribeAutoScalingGroups") == before
+
+
+def test_a_look_where_nothing_waits_asks_for_the_groups_alone():
+    w = idle()
+    asked = (("ssm", "ListCommandInvocations"), ("autoscaling", "DescribeScalingActivities"))
+    before = [w.aws.calls.count(*name) for name in asked]
+    assert find(w).chunks == []
+    assert [w.aws.calls.count(*name) for name in asked] == before
+
+
+def test_a_group_that_is_gone_has_nothing_to_drain():
+    w = idle()
+    w.clients.autoscaling.delete_auto_scaling_group(AutoScalingGroupName=w.made.group, ForceDelete=True)
+    w.settle(200)
+    assert find(w).chunks == []
