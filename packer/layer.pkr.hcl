@@ -85,10 +85,10 @@ variable "environment" {
   description = "The environment an application image belongs to; its group_vars are loaded. Empty for other layers."
 }
 
-variable "application_repository" {
+variable "application_archive" {
   type        = string
   default     = ""
-  description = "Git address to fetch the application from; application layer only. It holds no password."
+  description = "A .tar.gz of the application's files; application layer only. Only its name is passed on."
 }
 
 variable "application_commit" {
@@ -217,7 +217,7 @@ build {
         "ANSIBLE_NOCOLOR=1",
         "PYTHONUNBUFFERED=1",
         "BUILD_REGION=${var.region}",
-        "APPLICATION_REPOSITORY=${var.application_repository}",
+        "APPLICATION_ARCHIVE=${var.application_archive}",
         "APPLICATION_COMMIT=${var.application_commit}",
         # Packer's, for AWS, and nobody else's: what a playbook read there would be in no fingerprint either.
         "AWS_ACCESS_KEY_ID=",

@@ -29,6 +29,7 @@ SECONDS = {"s": 1, "m": 60, "h": 3600}
 LONGEST_SECONDS = 48 * 3600
 """No lifecycle action waits longer (API reference, PutLifecycleHook)."""
 NAME = r"^[a-z][a-z0-9_]{0,30}$"
+GIT_HOST = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
 ENVIRONMENT_NAME = r"^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$"
 RESERVED = r"^(aws|amazon|amzn|internal_|sg_|sg$)"
 """Beginnings that AWS refuses in names of load balancers, security groups or SSM documents."""
@@ -92,6 +93,16 @@ class Application(_Model):
 
     repository: Text = Field(description="Address of the git repository.")
     ref: Text = Field(default="main", description="Branch, tag or commit that is deployed.")
+
+
+class Git(_Model):
+    """Who opens private git repositories: the application's, roles', collections' and Terraform modules'."""
+
+    connections: dict[Annotated[str, StringConstraints(pattern=GIT_HOST)], Text] = Field(
+        default_factory=dict,
+        description="Airflow connections by git host, as `git.example.com: git_example`; the host with "
+        "`:port` where addresses name one. See docs/repositories.md.",
+    )
 
 
 class Build(_Model):
@@ -173,6 +184,7 @@ class Environment(_Model):
     )
     source_ami: SourceAmi
     application: Application
+    git: Git = Field(default_factory=Git)
     build: Build = Field(default_factory=Build)
     terraform: Terraform
     fleets: dict[Annotated[str, StringConstraints(pattern=NAME)], Fleet] = Field(

@@ -10,6 +10,7 @@ from airflow.providers.common.compat.sdk import BranchMixIn
 from bakeroll.core.layers.bakery import Bakery, Place
 from bakeroll.core.layers.decisions import Decisions
 from bakeroll.hooks.account import AccountHook
+from bakeroll.hooks.git_access import GitAccessHook
 from bakeroll.operators.base import DeploymentOperator
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ class _LayerOperator(DeploymentOperator):
                 deployment.repository / "packer",
                 custom_endpoint_ec2=hook.ec2_endpoint_url,
                 variables=deployment.environment.build.packer_variables(),
+                git=GitAccessHook(deployment.environment).get_conn(),
             ),
             say=self.log.info,
         )
@@ -95,6 +97,7 @@ class BakeLayerOperator(_LayerOperator):
                 self.layer,
                 decisions.parent_of(self.layer, baked_images(self.baked_before)),
                 commit=decisions.commit,
+                sources=decisions.sources,
                 from_number=decisions.of(self.layer).from_number,
                 credentials=hook.tool_variables(),
                 vault_password=hook.vault_password(),

@@ -14,6 +14,7 @@ from bakeroll.core.layers.inputs import APPLICATION
 from bakeroll.core.rollout import begin
 from bakeroll.core.terraform import Plan, PlanLocation, State, Terraform, fleets
 from bakeroll.hooks.account import AccountHook
+from bakeroll.hooks.git_access import GitAccessHook
 from bakeroll.operators.base import DeploymentOperator
 from bakeroll.operators.layers import baked_images
 
@@ -155,6 +156,7 @@ def terraform(deployment: Deployment, say: Callable[[str], None]) -> Terraform:
         s3=deployment.clients.s3,
         aws=AccountHook(environment).tool_variables(),
         on_line=say,
+        git=GitAccessHook(environment).get_conn(),
         binary=environment.terraform.binary,
         run=deployment.owner,
         lock_timeout_seconds=LOCK_TIMEOUT_SECONDS,

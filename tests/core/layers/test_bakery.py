@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from bakeroll.core.layers import images
 from bakeroll.core.layers.bakery import Bakery, Place
 from bakeroll.core.layers.decisions import Decisions
 from bakeroll.core.layers.packer import Order
+from tests.git_servers import Repository
 
 REGION = "ap-northeast-1"
 ACCOUNT = "123456789012"
@@ -41,6 +43,7 @@ class World:
             self.write(f"variables/{layer}.pkrvars.hcl", "")
         self.write("variables/common.pkrvars.hcl", "")
         self.write("layer.pkr.hcl", "")
+        self.worker_env = {**os.environ, "BAKEROLL_CACHE": str(folder / "cache")}
         self.source = folder / "source"
         self.source.mkdir()
         self.git("init", "-q", "-b", "main")
@@ -77,7 +80,7 @@ class World:
             name,
             environment,
             clients=self.clients,
-            place=Place(self.packer_dir, poll_seconds=0.01),
+            place=Place(self.packer_dir, poll_seconds=0.01, worker_env=self.worker_env),
             say=self.said.append,
         )
 
@@ -97,6 +100,7 @@ class World:
             layer,
             parent,
             commit=decisions.commit,
+            sources=decisions.sources,
             from_number=decisions.of(layer).from_number,
             credentials={},
             vault_password="x",
@@ -144,6 +148,28 @@ def test_a_changed_role_bakes_its_layer_and_what_is_built_on_it(world: World) ->
     assert line == "application_base is baked: files changed: provisioners/application_base.yml"
     world.write("provisioners/application_base.yml", "- hosts: all\n")
     assert world.deploy() == [], "the images of the older inputs are still there"
+
+
+def test_a_role_s_moved_branch_bakes_the_layers_that_reach_it(world: World, tmp_path: Path) -> None:
+    role = Repository(tmp_path / "clock.git")
+    role.commit({"tasks/main.yml": "[]\n"})
+    world.write(
+        "provisioners/requirements.yml",
+        f"roles:\n  - {{src: 'file://{role.path}', scm: git, version: main, name: clock}}\n",
+    )
+    world.write("provisioners/ansible.cfg", "[defaults]\nroles_path = .galaxy/roles\n")
+    world.write("provisioners/application_base.yml", "- hosts: all\n  roles: [clock]\n")
+    assert world.deploy() == ALL
+    assert world.deploy() == []
+    role.commit({"tasks/main.yml": "- meta: noop\n"})
+    decisions = world.bakery().decide()
+    assert decisions.first_to_bake == "application_base"
+    assert "files changed: provisioners/.galaxy/roles/clock/tasks/main.yml" in decisions.layers[1].sentence()
+    # What was decided is baked, wherever the branch points to by then.
+    role.commit({"tasks/main.yml": "- meta: end_play\n"})
+    carried = Decisions.from_json(json.loads(json.dumps(decisions.to_json())))
+    assert world.bake("application_base", carried, {}).fingerprint == carried.layers[1].fingerprint
+    assert world.deploy() == ["application_base", "application"]
 
 
 def test_environments_share_all_but_the_application(world: World) -> None:
@@ -260,6 +286,7 @@ def test_packer_gets_the_facts_of_the_run(world: World) -> None:
     base, _, application = (order.variables for order in world.orders)
     assert base["layer"] == "base"
     assert "application_commit" not in base
+    assert [order.application is not None for order in world.orders] == [False, False, True]
     assert application["environment"] == "development"
     assert application["tags"]["bakeroll:commit"] == application["application_commit"]
     assert application["image_name"].split("-")[1] == application["tags"]["bakeroll:fingerprint"][:16]

@@ -80,6 +80,7 @@ def temporary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 class Run:
     def __init__(self, packer_dir: Path, home: Path) -> None:
         self.packer_dir, self.home, self.tool, self.said = packer_dir, home, Tool(10), list[str]()
+        self.application: Path | None = None
         home.mkdir()
         (home / "packer").write_text(SCRIPT)
         (home / "packer").chmod(0o755)
@@ -88,7 +89,7 @@ class Run:
     def __call__(self, then: str) -> str:
         (self.home / "then").write_text(then)
         return run_packer(
-            order(self.packer_dir),
+            replace(order(self.packer_dir), application=self.application),
             packer_dir=self.packer_dir,
             tool=self.tool,
             credentials={"AWS_ACCESS_KEY_ID": "key"},
@@ -129,6 +130,17 @@ def test_packer_sees_the_inputs_and_nothing_else(run: Run, temporary: Path) -> N
         "variables/base.pkrvars.hcl",
         "variables/common.pkrvars.hcl",
     ]
+
+
+def test_the_application_is_handed_over_as_a_file_of_its_own(run: Run, temporary: Path) -> None:
+    archive = temporary.parent / "cached.tar.gz"
+    archive.write_bytes(b"x")
+    run.application = archive
+    run("assert pathlib.Path(values['application_archive']).read_bytes() == b'x'\n" + SUCCESS)
+    values = run.seen["values"]
+    assert isinstance(values, dict)
+    assert Path(values["application_archive"]).is_relative_to(temporary)
+    assert list(temporary.iterdir()) == []
 
 
 def test_the_password_is_in_its_file_only(run: Run, temporary: Path) -> None:

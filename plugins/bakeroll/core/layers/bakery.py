@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 from bakeroll.core.aws import Clients
 from bakeroll.core.config import Environment
 from bakeroll.core.errors import ImageError
+from bakeroll.core.git import Access, Git, Source
 from bakeroll.core.layers import decisions as layers
 from bakeroll.core.layers import fingerprint, images
 from bakeroll.core.layers.decisions import Decisions, LayerDecision, Rebuild
@@ -19,7 +21,7 @@ from bakeroll.core.layers.fingerprint import Document
 from bakeroll.core.layers.images import Found, Image
 from bakeroll.core.layers.inputs import APPLICATION, LAYERS, Inputs, trace
 from bakeroll.core.layers.packer import Order, run_packer
-from bakeroll.core.layers.repository import resolve_commit
+from bakeroll.core.layers.sources import prepared
 from bakeroll.core.layers.versions import tool_versions
 from bakeroll.core.process import Tool
 
@@ -40,6 +42,7 @@ class Place:
     :param available_timeout_seconds: how long an image may take to become available.
     :param poll_seconds: pause between two looks at an image that is not available yet.
     :param worker_env: environment to take PATH, HOME and proxies from.
+    :param git: what opens private git repositories.
     """
 
     packer_dir: Path
@@ -48,6 +51,7 @@ class Place:
     available_timeout_seconds: float = 3600.0
     poll_seconds: float = 5.0
     worker_env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
+    git: tuple[Access, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -91,6 +95,8 @@ class Bakery:
         self._place = place
         self._say = say
         self._tool = Tool(_GRACE_SECONDS)
+        self._git = Git(place.git, worker_env=place.worker_env)
+        self._packer_dir = place.packer_dir
         self._inputs: dict[str, Inputs] = {}
 
     def decide(
@@ -102,6 +108,7 @@ class Bakery:
         :param application_ref: deploy this branch, tag or commit rather than the environment's.
         :param ami_id: deploy this existing image and bake nothing.
         :raises InputError: if inputs or the application's ref cannot be found out.
+        :raises RepositoryError: if a git repository does not answer; it may do so later.
         :raises ImageError: if an image is missing or may not be deployed.
         """
         decisions = self._of_image(ami_id) if ami_id else self._of_inputs(rebuild, application_ref)
@@ -115,6 +122,7 @@ class Bakery:
         parent: str,
         *,
         commit: str | None,
+        sources: Mapping[str, str] | None = None,
         from_number: int = 0,
         credentials: Mapping[str, str],
         vault_password: str,
@@ -123,12 +131,25 @@ class Bakery:
 
         :param parent: image id to build from; for ``base`` the source AMI.
         :param commit: the application's commit, as decided; counts for the application layer only.
+        :param sources: commits of the roles and collections from git repositories, as decided.
         :param from_number: the decision's, so that a forced rebuild does not find the image it replaces.
         :param credentials: ``AWS_*`` variables for Packer.
         :param vault_password: opens the Ansible Vault.
         :raises BakeError: if Packer or Ansible failed.
         :raises ToolInterruptedError: after :meth:`interrupt`.
         """
+        with self._prepared(sources or {}):
+            return self._bake(layer, parent, commit, from_number, credentials, vault_password)
+
+    def _bake(  # noqa: PLR0917 - the decision, and what it takes to carry it out
+        self,
+        layer: str,
+        parent: str,
+        commit: str | None,
+        from_number: int,
+        credentials: Mapping[str, str],
+        vault_password: str,
+    ) -> Baked:
         document = self._document(layer, parent, commit)
         found = images.find(
             self._clients.ec2, layer, document.fingerprint, self._name, from_number=from_number
@@ -151,25 +172,32 @@ class Bakery:
 
     def interrupt(self) -> None:
         """Stop a running bake in order; safe to call from a signal handler."""
+        self._git.interrupt()
         self._tool.interrupt()
 
     def _of_inputs(self, rebuild: Rebuild, application_ref: str | None) -> Decisions:
         application = self._environment.application
         source = self._environment.source_ami
-        commit = resolve_commit(
-            application.repository, application_ref or application.ref, self._place.worker_env
-        )
+        commit = self._git.commit(Source(application.repository, application_ref or application.ref))
         parent = images.source_ami(self._clients.ec2, source.owners, source.name)
         self._say(f"source AMI {parent.id} ({parent.name}), application commit {commit}")
-        decided = layers.decide(
-            parent.id,
-            environment=self._name,
-            rebuild=rebuild,
-            describe=lambda layer, image_id: self._document(layer, image_id, commit),
-            look=self._look,
-            previous=self._previous,
-        )
-        return Decisions(decided, parent.id, commit)
+        with self._prepared({}) as sources:
+            decided = layers.decide(
+                parent.id,
+                environment=self._name,
+                rebuild=rebuild,
+                describe=lambda layer, image_id: self._document(layer, image_id, commit),
+                look=self._look,
+                previous=self._previous,
+            )
+        return Decisions(decided, parent.id, commit, sources)
+
+    @contextmanager
+    def _prepared(self, decided: Mapping[str, str]) -> Iterator[Mapping[str, str]]:
+        """Work on the Packer folder with all that comes from git repositories; gives their commits."""
+        with prepared(self._place.packer_dir, self._git, decided, self._say) as ready:
+            self._packer_dir, self._inputs = ready.packer_dir, {}
+            yield ready.commits
 
     def _of_image(self, ami_id: str) -> Decisions:
         image = images.get(self._clients.ec2, ami_id)
@@ -182,7 +210,7 @@ class Bakery:
 
     def _document(self, layer: str, parent: str, commit: str | None) -> Document:
         if layer not in self._inputs:
-            self._inputs[layer] = trace(self._place.packer_dir, layer, self._name)
+            self._inputs[layer] = trace(self._packer_dir, layer, self._name)
         repository = self._environment.application.repository
         return fingerprint.document(self._inputs[layer], parent, self._versions, repository, commit)
 
@@ -212,16 +240,24 @@ class Bakery:
             region=self._environment.region,
             variables=self.variables(document, name),
             packer_version=self._versions["Packer"],
+            application=self._application(document),
         )
         return run_packer(
             order,
-            packer_dir=self._place.packer_dir,
+            packer_dir=self._packer_dir,
             tool=self._tool,
             credentials=credentials,
             vault_password=vault_password,
             say=self._say,
             worker_env=self._place.worker_env,
         )
+
+    def _application(self, document: Document) -> Path | None:
+        """Return the application's files, so that the build instance needs no way into its repository."""
+        if document.repository is None or document.commit is None:
+            return None
+        source = Source(document.repository, document.commit)
+        return self._git.archive(source, document.commit)
 
     def variables(self, document: Document, name: str) -> dict[str, Any]:
         """Return the values of the template's variables that only a run knows.
@@ -236,7 +272,6 @@ class Bakery:
             "tags": tags(document),
             "custom_endpoint_ec2": self._place.custom_endpoint_ec2,
             "environment": document.environment,
-            "application_repository": document.repository,
             "application_commit": document.commit,
         }
         return {**self._place.variables, **{key: value for key, value in known.items() if value is not None}}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from bakeroll.core.errors import ImageError
@@ -57,11 +57,13 @@ class Decisions:
     :param layers: one decision each, parents first.
     :param source_ami: what ``base`` is built from.
     :param commit: the application's commit; None if an existing image is deployed.
+    :param sources: commits of the roles and collections from git repositories, by repository and ref.
     """
 
     layers: tuple[LayerDecision, ...]
     source_ami: str | None
     commit: str | None
+    sources: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def first_to_bake(self) -> str | None:
@@ -98,13 +100,18 @@ class Decisions:
     def to_json(self) -> dict[str, Any]:
         """Return a value that an XCom can hold: lists, as Airflow would wrap tuples."""
         layers = [{**asdict(decision), "reasons": list(decision.reasons)} for decision in self.layers]
-        return {"layers": layers, "source_ami": self.source_ami, "commit": self.commit}
+        return {
+            "layers": layers,
+            "source_ami": self.source_ami,
+            "commit": self.commit,
+            "sources": dict(self.sources),
+        }
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> Decisions:
         """Return what :meth:`to_json` was made of."""
         layers = (LayerDecision(**{**entry, "reasons": tuple(entry["reasons"])}) for entry in value["layers"])
-        return cls(tuple(layers), value["source_ami"], value["commit"])
+        return cls(tuple(layers), value["source_ami"], value["commit"], value["sources"])
 
 
 def decide(

@@ -16,6 +16,7 @@ from pathlib import Path
 from bakeroll.core.errors import InputError
 from bakeroll.core.layers.input_files import FileSet, InputFile, ignored
 from bakeroll.core.layers.playbooks import galaxy
+from bakeroll.core.layers.playbooks.collections import Collections
 from bakeroll.core.layers.playbooks.trace import PlaybookTrace
 
 APPLICATION = "application"
@@ -74,7 +75,12 @@ def trace(packer_dir: Path, layer: str, environment: str | None) -> Inputs:
         if optional.is_file():
             files.add_file(optional, f"layer {layer}")
     from_galaxy = galaxy.read(requirements, f"{_PROVISIONERS}/requirements.yml")
-    walk = PlaybookTrace(playbook, files, from_galaxy, _configured_folders(provisioners, "roles_path"))
+    collections = Collections(
+        [provisioners / "collections", *_configured_folders(provisioners, "collections_path")]
+    )
+    walk = PlaybookTrace(
+        playbook, files, from_galaxy, _configured_folders(provisioners, "roles_path"), collections
+    )
     for folder in [*_plugin_folders(provisioners), *_configured_plugins(provisioners)]:
         files.add_tree(folder, f"layer {layer}")
     walk.run()
@@ -83,6 +89,7 @@ def trace(packer_dir: Path, layer: str, environment: str | None) -> Inputs:
     ):
         files.add_file(path, f"layer {layer}")
         walk.variables(path)
+    collections.add_mentioned(files, f"layer {layer}")
     return Inputs(layer, own_environment, files.files())
 
 

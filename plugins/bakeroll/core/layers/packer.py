@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,6 +46,7 @@ class Order:
 
     :param variables: values for the template's variables, besides those :func:`run_packer` adds itself.
     :param packer_version: as the fingerprint has it.
+    :param application: archive of the application's files; None for the other layers.
     """
 
     inputs: Inputs
@@ -52,6 +54,7 @@ class Order:
     region: str
     variables: Mapping[str, Any]
     packer_version: str
+    application: Path | None = None
 
 
 def run_packer(
@@ -94,6 +97,9 @@ def run_packer(
         manifest = work / "manifest.json"
         password = write_password(work, vault_password)
         values = {**order.variables, "manifest": str(manifest), "vault_password_file": str(password)}
+        if order.application is not None:
+            # A copy: the cache may be swept while Packer runs.
+            values["application_archive"] = str(shutil.copy(order.application, work / "application.tar.gz"))
         value_file = work / "values.pkrvars.json"
         value_file.write_text(json.dumps(values), encoding="utf-8")
         transcript = Transcript()

@@ -52,6 +52,7 @@ class Commands:
     :param binary: `terraform` or `tofu`, a name on PATH or a path.
     :param folder: the root module's folder, a copy.
     :param config_file: where this run's CLI configuration is written; its folder goes with the run.
+    :param scratch: the run's private folder, which goes when the tool outlives its task.
     :param aws: AWS_* variables: credentials and, where it is not AWS's own, the endpoint.
     :param tool: runs it, and is what a killed task interrupts.
     :param on_line: gets every line of output for people.
@@ -64,6 +65,7 @@ class Commands:
         binary: str,
         folder: Path,
         config_file: Path,
+        scratch: Path,
         aws: Mapping[str, str],
         tool: Tool,
         on_line: Callable[[str], None],
@@ -71,7 +73,7 @@ class Commands:
         self._environment = environment
         self._binary = binary
         self._folder = folder
-        self._scratch = config_file.parent
+        self._scratch = scratch
         self._tool = tool
         self._on_line = on_line
         config_file.write_text(mirror.cli_config(os.environ), encoding="utf-8")
@@ -99,17 +101,22 @@ class Commands:
             [self._binary, "force-unlock", "-force", lock_id],
         ]
 
-    def init(self, backend: Mapping[str, str]) -> None:
+    def init(self, backend: Mapping[str, str], git: Mapping[str, str]) -> None:
         """Connect the folder with its state and its providers.
 
         :param backend: settings of the state backend; none of them is a secret.
+        :param git: variables that lead git to what opens the repositories of modules; only `init` needs them.
         :raises PlanError: if that fails.
         :raises RetryableError: if the provider cache stays in use.
         """
         settings = [f"-backend-config={key}={value}" for key, value in backend.items()]
         with _provider_cache():
             # Its -json has colour in it unless that is switched off too.
-            self.say("init", "-json", "-no-color", "-input=false", *settings)
+            before, self._env = self._env, {**self._env, **git}
+            try:
+                self.say("init", "-json", "-no-color", "-input=false", *settings)
+            finally:
+                self._env = before
 
     def say(self, *arguments: str) -> list[Message]:
         """Run a subcommand that speaks -json, and pass on what it says as lines for people.

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from bakeroll.core.errors import FinalError, PlanError, StalePlanError
+from bakeroll.core.git import Access, credentials
 from bakeroll.core.process import Tool
 from bakeroll.core.terraform import outputs, plans, renewal, workspace
 from bakeroll.core.terraform.commands import ERRORED_STATE, Commands
@@ -57,6 +59,7 @@ class Terraform:
     :param aws: AWS_* variables for Terraform: credentials and, where it is not AWS's own, AWS_ENDPOINT_URL.
     :param on_line: gets each line for people; none of them shows a sensitive value.
     :param binary: `terraform` or `tofu`.
+    :param git: what opens private git repositories that modules come from.
     :param tool: runs it; a killed task calls its `interrupt`, and Terraform then releases the lock.
     :param run: the run that acts, named in the state's lock.
     :param lock_timeout_seconds: how long to wait for a state that somebody else has locked.
@@ -72,6 +75,7 @@ class Terraform:
         aws: Mapping[str, str],
         on_line: Callable[[str], None],
         binary: str = "terraform",
+        git: Sequence[Access] = (),
         tool: Tool | None = None,
         run: str = "bakeroll",
         lock_timeout_seconds: int = 0,
@@ -83,6 +87,7 @@ class Terraform:
         self._aws = dict(aws)
         self._on_line = on_line
         self._binary = binary
+        self._git = tuple(git)
         self._tool = tool or Tool()
         self._lock_timeout = f"-lock-timeout={lock_timeout_seconds}s"
         self._lock = StateLock(
@@ -247,6 +252,7 @@ class Terraform:
             binary=self._binary,
             folder=copy.root,
             config_file=copy.top / CLI_CONFIG,
+            scratch=copy.private,
             aws=self._aws,
             tool=self._tool,
             on_line=self._on_line,
@@ -254,7 +260,9 @@ class Terraform:
         backend = {"bucket": self._state.bucket, "key": self._state.key, "region": self._state.region}
         if any(name.startswith("AWS_ENDPOINT_URL") for name in self._aws):
             backend["use_path_style"] = "true"  # such an endpoint has no host name for each bucket
-        commands.init(backend)
+        # In the run's private folder, but not in what is packed with a plan.
+        with credentials(copy.private / "git", self._git, os.environ) as git:
+            commands.init(backend, git)
         return commands
 
     def _tell(self, plan: Plan) -> None:

@@ -34,6 +34,11 @@ class Workspace:
     top: Path
     root: Path
 
+    @property
+    def private(self) -> Path:
+        """The folder around it, private to this run, of which nothing is packed."""
+        return self.top.parent
+
     def variable_files(self) -> list[str]:
         """Give the arguments for the variable files, the more specific later, since the last one wins."""
         found = [name for name in (f"../{COMMON_VARIABLES}", OWN_VARIABLES) if (self.root / name).is_file()]

@@ -10,6 +10,7 @@ from yaml.nodes import Node
 
 from bakeroll.core.errors import InputError
 from bakeroll.core.layers.input_files import FileSet
+from bakeroll.core.layers.playbooks.collections import Collections
 from bakeroll.core.layers.playbooks.galaxy import Galaxy
 from bakeroll.core.layers.playbooks.lookups import LOOKUP_KINDS
 from bakeroll.core.layers.playbooks.loops import looped
@@ -38,11 +39,20 @@ class PlaybookTrace:
     :param playbook: the layer's playbook.
     :param galaxy: what comes from Galaxy and is identified by ``requirements.yml``.
     :param role_folders: where roles are looked for, besides ``roles/`` beside the playbook.
+    :param collections: those that lie among the files.
     """
 
-    def __init__(self, playbook: Path, files: FileSet, galaxy: Galaxy, role_folders: list[Path]) -> None:
+    def __init__(
+        self,
+        playbook: Path,
+        files: FileSet,
+        galaxy: Galaxy,
+        role_folders: list[Path],
+        collections: Collections,
+    ) -> None:
         self._files = files
         self._galaxy = galaxy
+        self._collections = collections
         self._playbook = playbook
         self._dir = playbook.parent
         self._role_folders = [self._dir / "roles", *role_folders]
@@ -97,6 +107,9 @@ class PlaybookTrace:
         for name in args.get("", []) or args.get("file", []):
             if self._galaxy.provides(name):
                 continue
+            if collected := self._collections.playbook(name):
+                self._plays(collected)
+                continue
             beside = replace(scope, playbook_dir=scope.file.parent)
             for path in self._refs.named(name, beside, "", place, "import_playbook"):
                 self._plays(path)
@@ -139,7 +152,10 @@ class PlaybookTrace:
             return None
         if self._galaxy.provides_role(name):
             return None
-        beside_caller = [scope.role.parent] if scope.role else []
+        if collected := self._collections.role(name):
+            self._whole_role(collected, place)
+            return collected
+        beside_caller = [scope.role.parent] if scope.role else self._collections.roles_around(scope.file)
         for folder in [*self._role_folders, *beside_caller, self._dir]:
             role = Path(folder, name).resolve() if Path(folder, name).is_dir() else None
             if role is not None:

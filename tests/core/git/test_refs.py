@@ -7,7 +7,11 @@ from pathlib import Path
 import pytest
 
 from bakeroll.core.errors import InputError, RepositoryError
-from bakeroll.core.layers.repository import resolve_commit
+from bakeroll.core.git import Git, Source
+
+
+def resolve_commit(repository: str, ref: str) -> str:
+    return Git(worker_env=os.environ).commit(Source(repository, ref))
 
 
 def git(folder: Path, *arguments: str) -> str:
