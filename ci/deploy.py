@@ -40,7 +40,6 @@ MARKS = {
     "success": "✓",
     "skipped": "·",
     "failed": "✗",
-    "upstream_failed": "✗",
     "up_for_retry": "↻",
 }
 #: What names the job, so that the same job started again is known: the first one that is set.
@@ -139,7 +138,8 @@ class Airflow:
                 self._authorization = self._authorization or self._log_in()
                 return ask()
             except urllib.error.HTTPError as error:
-                if error.code == 401 and not fresh:
+                # Airflow answers 403 "Invalid JWT token" to one that has expired.
+                if error.code in {401, 403} and not fresh:
                     fresh, self._authorization = True, ""
                     continue
                 _refused(error, self.url)
@@ -248,7 +248,7 @@ class Deployment:
 
     def _tell(self, run: dict[str, Any], tasks: list[dict[str, Any]], run_path: str) -> None:
         if run["state"] == "queued" and self._news("run", "queued"):
-            say("queued: another run of this environment goes first")
+            say("queued: it starts when no other run of this environment goes on")
         for task in tasks:
             state, label = task["state"], _label(task)
             if state in MARKS and self._news(label, state):
@@ -415,10 +415,9 @@ def _refused(error: urllib.error.HTTPError, url: str) -> NoReturn:
         detail = json.load(error).get("detail", "")
     except (OSError, ValueError, AttributeError):
         detail = error.reason
-    advice = {401: "; the login is wrong or has expired", 403: "; its user may not do this"}.get(
-        error.code, ""
-    )
-    raise Stop(REFUSED, f"Airflow refused with HTTP {error.code}: {detail}{advice}") from error
+    advice = {401: "; the login is wrong", 403: "; the login has expired, or its user may not do this"}
+    said = f"Airflow refused with HTTP {error.code}: {detail}{advice.get(error.code, '')}"
+    raise Stop(REFUSED, said) from error
 
 
 if __name__ == "__main__":

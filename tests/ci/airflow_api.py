@@ -75,7 +75,7 @@ class Api:
             good = body == {"username": "ci", "password": "word"}
             return (201, {"access_token": self.token}) if good else (401, {"detail": "Invalid credentials"})
         if token != f"Bearer {self.token}":
-            return 401, {"detail": "Invalid JWT token"}
+            return 403, {"detail": "Invalid JWT token"}
         if path == "/api/v2/dags/rolling_deployment_production":
             return 200, {"dag_id": "rolling_deployment_production", "is_paused": self.paused}
         if (method, path) == ("POST", RUNS):

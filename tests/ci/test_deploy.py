@@ -42,7 +42,7 @@ def test_a_run_is_started_and_followed_to_its_end(capsys: pytest.CaptureFixture[
     link = f"{api.url}/dags/rolling_deployment_production/runs/ci__77__{COMMIT}__1"
     assert said == [
         f"run ci__77__{COMMIT}__1 started: {link}",
-        "queued: another run of this environment goes first",
+        "queued: it starts when no other run of this environment goes on",
         "… begin",
         "✓ begin (2 s)",
         "✓ release (2 s)",
@@ -211,7 +211,7 @@ def test_wrong_logins_and_settings_are_told(
         assert "this job has no name" in refusal(run(api))
         monkeypatch.setenv("CI_PIPELINE_ID", "77")
         monkeypatch.setenv("AIRFLOW_TOKEN", "wrong")
-        assert "HTTP 401: Invalid JWT token; the login is wrong or has expired" in refusal(run(api))
+        assert "HTTP 403: Invalid JWT token; the login has expired" in refusal(run(api))
         monkeypatch.delenv("AIRFLOW_TOKEN")
         assert "no login" in refusal(run(api))
     arguments = ["production", "--commit", COMMIT]

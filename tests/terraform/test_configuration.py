@@ -32,6 +32,7 @@ TERRAFORM = ROOT / "terraform"
 ENVIRONMENTS = ["development", "production", "staging"]
 FILES = ["ami.tf", "main.tf", "outputs.tf", "provider.tf", "variables.tf"]
 IMAGE = "ami-0123456789abcdef0"
+BOUNDARY = f"arn:aws:iam::{ACCOUNT_ID}:policy/bakeroll/policies/development-instances"
 
 
 class Planner:
@@ -58,13 +59,16 @@ class Planner:
             environment=root,
             binary=require_terraform(),
             folder=copy.root,
+            scratch=copy.private,
             config_file=copy.top / "test.tfrc",
             aws=self.cloud.aws,
             tool=Tool(),
             on_line=self.lines.append,
         )
         state = {"bucket": "state", "key": root, "region": REGION, "use_path_style": "true"}
-        commands.init({} if root == "bootstrap" else state)  # which has no backend, as it makes the bucket
+        commands.init(
+            {} if root == "bootstrap" else state, git={}
+        )  # which has no backend, as it makes the bucket
         return commands, copy
 
 
@@ -141,8 +145,30 @@ def test_every_variable_and_output_is_described_and_typed() -> None:
 def development(planner: Planner) -> dict[str, Any]:
     return planner.plan(
         "environments/development",
-        {"application_ami_id": IMAGE, "min_size_floor": '{"web": 3}', "max_size_floor": '{"web": 6}'},
+        {
+            "application_ami_id": IMAGE,
+            "min_size_floor": '{"web": 3}',
+            "max_size_floor": '{"web": 6}',
+            "permissions_boundary_arn": BOUNDARY,
+        },
     )
+
+
+@pytest.mark.terraform
+def test_fleets_are_what_the_policies_of_deployments_expect(development: dict[str, Any]) -> None:
+    role, profile = one(development, "aws_iam_role"), one(development, "aws_iam_instance_profile")
+    assert role["permissions_boundary"] == BOUNDARY
+    for values in (role, profile):
+        assert (values["path"], values["name"]) == ("/bakeroll/development/", "development-web")
+    tagged = [
+        entry["values"]["tags"]
+        for entry in resources(development["planned_values"]["root_module"])
+        if entry["type"] in {"aws_launch_template", "aws_security_group"}
+    ]
+    assert [tags["bakeroll:environment"] for tags in tagged] == ["development"] * 3
+    for specification in one(development, "aws_launch_template")["tag_specifications"]:
+        assert specification["tags"]["bakeroll:environment"] == "development"
+        assert "bakeroll:layer" not in specification["tags"]  # else a bake might end the instance
 
 
 @pytest.mark.terraform
@@ -226,15 +252,19 @@ def test_without_one_the_newest_released_image_is_taken(planner: Planner) -> Non
     assert found in {images["old"], images["new"]}  # moto gives both the same creation date
 
 
-def refused(planner: Planner, variables: Mapping[str, Any]) -> str:
+def refused_by(planner: Planner, root: str, variables: Mapping[str, Any]) -> str:
     """Plan with wrong values and give all that Terraform says: it complains of all of a module's at once."""
     given = {
         name: value if isinstance(value, str) else json.dumps(value) for name, value in variables.items()
     }
     planner.lines.clear()
     with pytest.raises(PlanError, match="Invalid value for variable"):
-        planner.plan("environments/development", {"application_ami_id": IMAGE, **given})
+        planner.plan(root, given)
     return "\n".join(planner.lines)
+
+
+def refused(planner: Planner, variables: Mapping[str, Any]) -> str:
+    return refused_by(planner, "environments/development", {"application_ami_id": IMAGE, **variables})
 
 
 @pytest.mark.terraform

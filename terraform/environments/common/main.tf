@@ -32,6 +32,7 @@ locals {
 module "load_balancer" {
   source = "../../modules/load_balancer"
 
+  environment = var.environment
   # A load balancer's name has no underscore.
   name                         = replace(var.environment, "_", "-")
   vpc_id                       = data.aws_vpc.this.id
@@ -72,6 +73,7 @@ module "fleet" {
   termination_hook                  = local.termination_hook
   root_volume                       = each.value.root_volume
   policy_arns                       = each.value.policy_arns
+  permissions_boundary_arn          = var.permissions_boundary_arn
   tags                              = var.tags
 }
 

@@ -149,6 +149,14 @@ variable "drain" {
   }
 }
 
+variable "permissions_boundary_arn" {
+  description = "Policy that says what instances may do at most, null for none: output permissions_boundary_arn of terraform/access, whose policies ask for it."
+  type        = string
+  default     = null
+
+  # The value is checked where it is used, in modules/fleet.
+}
+
 variable "tags" {
   description = "More tags for instances and their volumes; those named Name and bakeroll:… are made here."
   type        = map(string)

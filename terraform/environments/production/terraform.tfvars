@@ -2,6 +2,9 @@
 account_id  = "123456789012"
 environment = "production"
 
+# Made by terraform/access, which must be applied first.
+permissions_boundary_arn = "arn:aws:iam::123456789012:policy/bakeroll/policies/production-instances"
+
 load_balancer = {
   target_port                  = 8080
   deletion_protection          = true

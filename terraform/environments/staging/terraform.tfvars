@@ -2,6 +2,9 @@
 account_id  = "123456789012"
 environment = "staging"
 
+# Made by terraform/access, which must be applied first.
+permissions_boundary_arn = "arn:aws:iam::123456789012:policy/bakeroll/policies/staging-instances"
+
 load_balancer = {
   target_port = 8080
   health_check = {

@@ -11,10 +11,13 @@ data "aws_iam_policy_document" "assume_role" {
   }
 }
 
+# The path tells what deployments may make and hand to instances (modules/iam).
 resource "aws_iam_role" "this" {
-  name               = local.full_name
-  description        = "Instances of fleet ${var.name} in ${var.environment}"
-  assume_role_policy = data.aws_iam_policy_document.assume_role.json
+  name                 = local.full_name
+  path                 = "/bakeroll/${var.environment}/"
+  description          = "Instances of fleet ${var.name} in ${var.environment}"
+  assume_role_policy   = data.aws_iam_policy_document.assume_role.json
+  permissions_boundary = var.permissions_boundary_arn
 }
 
 # What the SSM agent needs to be known to SSM and to take and answer commands. AmazonSSMManagedInstanceCore would
@@ -56,6 +59,7 @@ resource "aws_iam_role_policy_attachment" "additional" {
 
 resource "aws_iam_instance_profile" "this" {
   name = local.full_name
+  path = "/bakeroll/${var.environment}/"
   role = aws_iam_role.this.name
 }
 
@@ -64,7 +68,7 @@ resource "aws_security_group" "this" {
   description = "Instances of fleet ${var.name} in ${var.environment}"
   vpc_id      = var.vpc_id
 
-  tags = { Name = local.full_name }
+  tags = { Name = local.full_name, "bakeroll:environment" = var.environment }
 }
 
 # Requests and health checks.

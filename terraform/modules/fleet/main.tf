@@ -17,6 +17,8 @@ resource "aws_launch_template" "this" {
   vpc_security_group_ids = [aws_security_group.this.id]
   update_default_version = true
 
+  tags = { "bakeroll:environment" = var.environment }
+
   iam_instance_profile {
     arn = aws_iam_instance_profile.this.arn
   }

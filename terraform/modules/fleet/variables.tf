@@ -212,6 +212,17 @@ variable "root_volume" {
   }
 }
 
+variable "permissions_boundary_arn" {
+  description = "Policy that says what the instances may do at most, null for none: permissions_boundary_arn of modules/iam."
+  type        = string
+  default     = null
+
+  validation {
+    condition     = var.permissions_boundary_arn == null || can(regex("^arn:aws[a-z-]*:iam::([0-9]{12}|aws):policy/.+$", var.permissions_boundary_arn))
+    error_message = "permissions_boundary_arn must be the ARN of a managed policy."
+  }
+}
+
 variable "policy_arns" {
   description = "IAM policies the instances have besides those of the SSM agent, by a name of your choice."
   type        = map(string)

@@ -5,7 +5,7 @@ resource "aws_security_group" "this" {
   description = "Load balancer of ${var.name}"
   vpc_id      = var.vpc_id
 
-  tags = { Name = "${var.name}-load-balancer" }
+  tags = { Name = "${var.name}-load-balancer", "bakeroll:environment" = var.environment }
 }
 
 resource "aws_vpc_security_group_ingress_rule" "clients" {

@@ -1,3 +1,13 @@
+variable "environment" {
+  description = "Environment that the load balancer belongs to."
+  type        = string
+
+  validation {
+    condition     = can(regex("^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$", var.environment))
+    error_message = "environment must be 1 to 32 lower case letters, digits and underscores, a letter first, no underscore last."
+  }
+}
+
 variable "name" {
   description = "Name of the load balancer and of its target group."
   type        = string

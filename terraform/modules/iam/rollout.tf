@@ -1,0 +1,64 @@
+# Moving the environment's groups to another image, and draining their instances.
+
+data "aws_iam_policy_document" "rollout" {
+  statement {
+    sid = "Groups"
+    actions = [
+      "autoscaling:CompleteLifecycleAction",
+      "autoscaling:RecordLifecycleActionHeartbeat",
+      "autoscaling:ResumeProcesses",
+      "autoscaling:SetInstanceProtection",
+      "autoscaling:SuspendProcesses",
+      "autoscaling:TerminateInstanceInAutoScalingGroup",
+      "autoscaling:UpdateAutoScalingGroup",
+    ]
+    resources = [local.group]
+  }
+
+  statement {
+    sid       = "DrainDocument"
+    actions   = ["ssm:SendCommand"]
+    resources = [local.document]
+  }
+
+  statement {
+    sid       = "DrainInstances"
+    actions   = ["ssm:SendCommand"]
+    resources = ["${local.ec2}:instance/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "ssm:resourceTag/bakeroll:environment"
+      values   = [var.environment]
+    }
+  }
+
+  statement {
+    sid       = "JudgeImages"
+    actions   = ["ec2:CreateTags"]
+    resources = ["${local.public_ec2}:image/*", "${local.public_ec2}:snapshot/*"]
+
+    condition {
+      test     = "ForAllValues:StringEquals"
+      variable = "aws:TagKeys"
+      values   = ["bakeroll:${var.environment}"]
+    }
+
+    condition {
+      test     = "StringEquals"
+      variable = "ec2:ResourceTag/bakeroll:layer"
+      values   = ["application"]
+    }
+  }
+
+  statement {
+    sid = "WakeUpCalls"
+    actions = [
+      "sqs:DeleteMessage",
+      "sqs:GetQueueAttributes",
+      "sqs:GetQueueUrl",
+      "sqs:ReceiveMessage",
+    ]
+    resources = [local.queue]
+  }
+}
