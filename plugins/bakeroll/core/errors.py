@@ -18,7 +18,7 @@
     │   ├── CapacityError           new instances cannot come into service
     │   └── DrainError              an instance could not be drained
     └── RetryableError              the same call may succeed a little later
-        ├── RepositoryError         the application's repository did not answer
+        ├── RepositoryError         a git repository did not answer
         └── ToolInterruptedError    a tool was told to stop before it was done
 
 Airflow's retry policy asks :class:`FinalError` whether to try again.
@@ -96,4 +96,4 @@ class ToolInterruptedError(RetryableError):
 
 
 class RepositoryError(RetryableError):
-    """The application's repository did not answer."""
+    """A git repository did not answer."""

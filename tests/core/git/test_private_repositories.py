@@ -68,7 +68,8 @@ def by_key(ssh: SshGit) -> Access:
 
 
 def client(tmp_path: Path, *accesses: Access, **options: float) -> Git:
-    return Git(accesses, worker_env=worker_env(tmp_path), **options)
+    # No test may fail because the machine is slow.
+    return Git(accesses, worker_env=worker_env(tmp_path), **{"list_seconds": 300.0, **options})
 
 
 def worker_env(tmp_path: Path) -> dict[str, str]:
@@ -150,6 +151,8 @@ def test_what_ssh_refuses_is_said_in_one_line(
     assert "refused what connection git_ssh holds" in refused(
         client(tmp_path, replace(by_key, private_key=ssh.other_key)), source
     )
+    by_hostname = replace(by_key, host="127.0.0.1", private_key=ssh.other_key)
+    assert "refused what connection git_ssh holds" in refused(client(tmp_path, by_hostname), source)
     another = (
         f"{ssh.known_hosts.split()[0]} {' '.join(Path(tmp_path, 'other_key.pub').read_text().split()[:2])}"
     )
@@ -210,6 +213,7 @@ Git([access], worker_env=os.environ).commit(Source(sys.argv[1], "main"))
         assert worker.stdin is not None
         worker.stdin.write(TOKEN + "\n")
         worker.stdin.close()
+        silent.settimeout(120)
         connection, _ = silent.accept()
         assert any(TOKEN in file.read_text() for file in temporary.rglob("*.credential"))
         worker.send_signal(signal.SIGKILL)

@@ -69,6 +69,9 @@ def test_modules_by_token_and_by_key(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert plan.outputs == {"said": "hello hello"}
         assert plan.location is not None
         archive = cloud.client("s3").get_object(Bucket="state", Key=plan.location.key)["Body"].read()
+        # What was planned is applied, wherever the tag points to by then.
+        modules.commit({"parts/greeting/main.tf": 'output "said" { value = "another" }\n'})
+        modules.git("tag", "-f", "v1")
         assert terraform(by_token, by_key).apply(plan.location) == {"said": "hello hello"}
         with pytest.raises(PlanError, match=r"Authentication failed|[Ff]ailed to download module"):
             terraform(replace(by_token, token="hunter2"), by_key).plan("run", {})

@@ -22,7 +22,7 @@ DEFAULT_LOGIN = "x-access-token"
 
 # A server that says nothing for a minute is given up, also when nobody is left who waits for git.
 _SILENT_SECONDS = 60
-_CONNECT_SECONDS = 20
+_CONNECT_SECONDS = 60
 _PASSED_ON = ("PATH", "HOME", "SSH_AUTH_SOCK", "SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "ALL_PROXY")
 

@@ -28,7 +28,11 @@ def refusal(source: Source, said: str, accesses: Sequence[Access]) -> BakerollEr
     """
     text, shown = said.lower(), " ".join(said.split()) or "git gave no reason"
     place = host(source.repository)
-    connection = next((access.connection for access in accesses if access.host == place), None)
+    # SSH takes a host's key whatever the port.
+    exact = [access.connection for access in accesses if access.host == place]
+    by_key = [each.connection for each in accesses if each.private_key and each.hostname == _hostname(place)]
+    named = exact or ([] if source.repository.startswith("https:") else by_key)
+    connection = named[0] if named else None
     if _any(text, _HOST_KEY):
         where = f"connection {connection}'s extra known_hosts" if connection else "the worker's known_hosts"
         return InputError(f"{source.named}: the host key of {place} is not known; add it to {where}")
@@ -59,6 +63,10 @@ def refusal(source: Source, said: str, accesses: Sequence[Access]) -> BakerollEr
 def lacks_commit(said: str) -> bool:
     """Tell whether a server only would not give a commit by its id."""
     return _any(said.lower(), _NO_SUCH_COMMIT)
+
+
+def _hostname(place: str) -> str:
+    return place.partition(":")[0]
 
 
 def _any(text: str, signs: tuple[str, ...]) -> bool:

@@ -111,7 +111,7 @@ class Decisions:
     def from_json(cls, value: Mapping[str, Any]) -> Decisions:
         """Return what :meth:`to_json` was made of."""
         layers = (LayerDecision(**{**entry, "reasons": tuple(entry["reasons"])}) for entry in value["layers"])
-        return cls(tuple(layers), value["source_ami"], value["commit"], value["sources"])
+        return cls(tuple(layers), value["source_ami"], value["commit"], value.get("sources", {}))
 
 
 def decide(
