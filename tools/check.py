@@ -17,7 +17,7 @@ from bakeroll.core.terraform import mirror
 from tools import terraform_mirror
 
 ROOT = Path(__file__).resolve().parent.parent
-PYTHON_FOLDERS = ("plugins", "dags", "sandbox", "demo", "tools", "ci")
+PYTHON_FOLDERS = ("plugins", "dags", "sandbox", "demo", "tools", "ci", "compose")
 #: Values that only a run knows.
 PACKER_VALUES = {
     "region": "ap-northeast-1",
@@ -58,6 +58,13 @@ def checks(scratch: Path) -> Iterator[tuple[str, Callable[[], str]]]:
         "JSON schema": [sys.executable, "-m", "bakeroll.core.schema", "--check"],
         "YAML": ["yamllint", "--strict", "."],
         "Ansible": ["ansible-lint", "--offline", "--strict", "-q"],
+        "Compose form": [
+            "check-jsonschema",
+            "--builtin-schema",
+            "vendor.compose-spec",
+            "docker-compose.yaml",
+        ],
+        "Dockerfile": ["hadolint", "Dockerfile"],
         "Terraform format": ["terraform", "fmt", "-check", "-recursive", "-diff", "terraform"],
     }
     for what, command in commands.items():
