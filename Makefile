@@ -13,7 +13,7 @@ export CHECKPOINT_DISABLE := 1
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGUMENTS ?=
 
-.PHONY: help demo up down test check format
+.PHONY: help demo up down celery test check format
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -29,6 +29,10 @@ up: ## start Airflow and the sandbox, and leave them running
 down: ## stop everything, also what a killed demo left behind
 	@$(PYTHON) -m tools.set_up stop
 	exec python -m demo down
+
+celery: ## the demo through Celery, Postgres and Redis, with the commands of docker-compose.yaml
+	@$(PYTHON) -m tools.set_up celery
+	exec python -m demo celery
 
 test: ## every test; PYTEST_ARGUMENTS="-k name" chooses some
 	@$(PYTHON) -m tools.set_up test

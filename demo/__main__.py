@@ -1,4 +1,4 @@
-"""`python -m demo run|up|down`: what `make demo`, `make up` and `make down` call."""
+"""`python -m demo run|up|down|celery|account`: what `make` and the Compose service `sandbox` call."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType
 
 from rich.console import Console
 
-from demo import stage
-from demo.report import show
+from demo import celery, stage
+from demo.report import Check, show
 from demo.settings import DemoError, Settings
 from demo.three_runs import ThreeRuns
 
@@ -22,13 +23,13 @@ STARTED = time.monotonic()
 def main() -> int:
     """Run one command."""
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
-    parser.add_argument("command", choices=("run", "up", "down"))
+    parser.add_argument("command", choices=tuple(COMMANDS))
     command = parser.parse_args().command
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupt)
     try:
         settings = Settings.from_environment()
-        return {"run": run, "up": up, "down": down}[command](settings)
+        return COMMANDS[command](settings)
     except DemoError as error:
         say(f"✗ {error}")
         return 1
@@ -41,25 +42,70 @@ def run(settings: Settings) -> int:
 
     :param settings: folders and ports.
     """
+
+    def deploy() -> list[Check]:
+        runs = ThreeRuns(stage.start(settings, say), say)
+        return _shown(runs, runs.run())
+
+    return _carry(settings, deploy, stage.stop, keep="1")
+
+
+def through_celery(settings: Settings) -> int:
+    """Do the same with the services of docker-compose.yaml, and stop them.
+
+    :param settings: folders and ports.
+    """
+
+    def deploy() -> list[Check]:
+        started, containers = celery.start(settings, say)
+        runs = ThreeRuns(started, say)
+        held = runs.run()
+        return _shown(runs, [*held, *celery.checks(runs, containers)])
+
+    return _carry(settings, deploy, celery.stop, keep="0")
+
+
+def account(settings: Settings) -> int:
+    """Play the AWS account alone, until somebody stops it.
+
+    :param settings: folders and ports.
+    """
+    try:
+        stage.play_account(settings, say)  # returns when somebody else stopped it all
+    except BaseException:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        stage.stop(settings, say)
+        raise
+    return 0
+
+
+def _shown(runs: ThreeRuns, checks: list[Check]) -> list[Check]:
+    show(runs.deployments, checks, Console(width=None if sys.stdout.isatty() else 160))
+    return checks
+
+
+def _carry(
+    settings: Settings,
+    deploy: Callable[[], list[Check]],
+    stop: Callable[[Settings, Callable[[str], None]], None],
+    keep: str,
+) -> int:
+    """Deploy, tell whether all held, keep it running if KEEP or its default says so, and stop everything."""
     held = False
     try:
         try:
-            runs = ThreeRuns(stage.start(settings, say), say)
-            checks = runs.run()
-            console = Console(width=None if sys.stdout.isatty() else 160)
-            show(runs.deployments, checks, console)
-            held = all(check.held for check in checks)
+            held = all(check.held for check in deploy())
             say("everything held" if held else "✗ not everything held")
         except DemoError as error:
             say(f"✗ {error}")
-        if os.environ.get("KEEP", "1") != "0":
+        if os.environ.get("KEEP", keep) != "0":
             say(f"Airflow: {settings.airflow_url}; AWS: {settings.endpoint_url}; Ctrl-C stops everything")
             stage.wait_until_stopped(settings)
     except KeyboardInterrupt:
         say("stopping")
     finally:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # a second Ctrl-C must not leave half of it running
-        stage.stop(settings, say)
+        stop(settings, say)
     return 0 if held else 1
 
 
@@ -83,6 +129,7 @@ def down(settings: Settings) -> int:
 
     :param settings: folders and ports.
     """
+    celery.stop(settings, say)
     stage.stop(settings, say)
     return 0
 
@@ -95,6 +142,14 @@ def say(text: str) -> None:
 def _interrupt(number: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt(signal.Signals(number).name)
 
+
+COMMANDS: dict[str, Callable[[Settings], int]] = {
+    "run": run,
+    "up": up,
+    "down": down,
+    "celery": through_celery,
+    "account": account,
+}
 
 if __name__ == "__main__":
     sys.exit(main())

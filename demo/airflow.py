@@ -37,10 +37,6 @@ def environment(settings: Settings) -> dict[str, str]:
 
     :param settings: folders and ports.
     """
-    dropped = ("AWS_", "AIRFLOW", "PYTEST_", "PYTHONDONTWRITEBYTECODE")  # compiled once, it starts sooner
-    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
-    kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
-    kept["NO_PROXY"] = kept["no_proxy"] = f"{HOST},localhost,127.0.0.0/8"
     aws = {
         "conn_type": "aws",
         "login": ACCESS_KEY,
@@ -48,15 +44,26 @@ def environment(settings: Settings) -> dict[str, str]:
         "extra": {"endpoint_url": settings.endpoint_url, "region_name": REGION},
     }
     return {
+        **plain_environment(),
+        "AIRFLOW_HOME": str(settings.airflow_home),
+        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
+        "AIRFLOW_CONN_ANSIBLE_VAULT": json.dumps({"conn_type": "generic", "password": VAULT_PASSWORD}),
+        **_options(settings),
+    }
+
+
+def plain_environment() -> dict[str, str]:
+    """Give our environment without Airflow's settings and without what could lead to a real AWS account."""
+    dropped = ("AWS_", "AIRFLOW", "PYTEST_", "PYTHONDONTWRITEBYTECODE")  # compiled once, it starts sooner
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
+    kept["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
+    kept["NO_PROXY"] = kept["no_proxy"] = f"{HOST},localhost,127.0.0.0/8"
+    return {
         **kept,
         terraform_mirror.SETTING: terraform_mirror.setting() or "",
         "AWS_EC2_METADATA_DISABLED": "true",
         "AWS_CONFIG_FILE": os.devnull,
         "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
-        "AIRFLOW_HOME": str(settings.airflow_home),
-        "AIRFLOW_CONN_AWS_DEFAULT": json.dumps(aws),
-        "AIRFLOW_CONN_ANSIBLE_VAULT": json.dumps({"conn_type": "generic", "password": VAULT_PASSWORD}),
-        **_options(settings),
     }
 
 
@@ -116,7 +123,12 @@ def start(settings: Settings, variables: Mapping[str, str]) -> list[services.Ser
 
 
 def wait(
-    settings: Settings, started: list[services.Service], dag_id: str, say: Callable[[str], None]
+    settings: Settings,
+    started: list[services.Service],
+    dag_id: str,
+    say: Callable[[str], None],
+    *,
+    client: AirflowClient,
 ) -> AirflowClient:
     """Wait until every process is healthy and the DAG has been read.
 
@@ -124,10 +136,10 @@ def wait(
     :param started: Airflow's processes.
     :param dag_id: the DAG that will be run.
     :param say: takes a progress line.
-    :return: a client that has logged in.
+    :param client: asks Airflow.
+    :return: the client, which has logged in.
     :raises DemoError: if a process ends, a DAG file cannot be imported, or it takes too long.
     """
-    client = AirflowClient(settings.airflow_url)
     deadline = time.monotonic() + START_TIMEOUT_SECONDS
     before = ""
     while True:

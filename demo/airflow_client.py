@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
@@ -53,10 +53,12 @@ class AirflowClient:
     """Airflow's API, as an administrator of the sandbox's Airflow.
 
     :param url: where the API server listens, without a path.
+    :param login: gives name and password when they are needed; without it everybody is an administrator.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, login: Callable[[], tuple[str, str]] | None = None) -> None:
         self._url = url
+        self._login = login
         self._session = requests.Session()
         self._session.trust_env = False  # a proxy of this machine knows nothing of its loopback addresses
 
@@ -155,7 +157,13 @@ class AirflowClient:
 
     def _log_in(self) -> None:
         if "Authorization" not in self._session.headers:
-            answer = self._session.get(f"{self._url}/auth/token", timeout=TIMEOUT_SECONDS)
+            address = f"{self._url}/auth/token"
+            if self._login:
+                name, password = self._login()
+                body = {"username": name, "password": password}
+                answer = self._session.post(address, json=body, timeout=TIMEOUT_SECONDS)
+            else:
+                answer = self._session.get(address, timeout=TIMEOUT_SECONDS)
             answer.raise_for_status()
             self._session.headers["Authorization"] = f"Bearer {answer.json()['access_token']}"
 

@@ -135,6 +135,12 @@ def require_free(ports: dict[str, int]) -> None:
         raise DemoError("; ".join(taken))
 
 
+def free_port() -> int:
+    """Name a port that nothing listens on."""
+    with socket.create_server((HOST, 0)) as probe:
+        return int(probe.getsockname()[1])
+
+
 def _taken(port: int) -> bool:
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -34,6 +34,19 @@ LEFTOVERS = ("airflow", "collector", "load", "logs", "repositories", "terraform"
 
 
 @dataclass(frozen=True)
+class Ground:
+    """The account's side of a deployment, running.
+
+    :param repository: the working tree of the application's repository.
+    :param being_made: what Terraform is still making.
+    """
+
+    account: Account
+    repository: Path
+    being_made: tuple[Future[None], ...]
+
+
+@dataclass(frozen=True)
 class Stage:
     """All that is running, ready for deployments.
 
@@ -64,32 +77,18 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stage:
     """
     facts = environment(settings.checkout)
     stop(settings, say)
-    require_free(
-        {
-            "sandbox, BAKEROLL_SANDBOX_PORT chooses another": settings.sandbox_port,
-            "Airflow, BAKEROLL_AIRFLOW_PORT chooses another": settings.airflow_port,
-            "git, application.repository in dags/environments/development.yaml": facts.repository_port,
-            "log collector, the images deliver there": COLLECTOR_PORT,
-        }
-    )
-    for name in LEFTOVERS:
-        shutil.rmtree(settings.build / name, ignore_errors=True)
+    airflow_port = {"Airflow, BAKEROLL_AIRFLOW_PORT chooses another": settings.airflow_port}
+    require_free({**ports(settings, facts), **airflow_port})
+    clear(settings)
     variables = airflow.environment(settings)
-    account = Account(settings.endpoint_url)
     beside = ThreadPoolExecutor(max_workers=3)
     try:
         say("Airflow: making its database, starting its processes")
         starting = beside.submit(airflow.start, settings, variables)
-        working_tree = _serve(settings, facts)
-        sandbox(settings, "up", say)
-        say("Terraform: making the state bucket")
-        bucket = beside.submit(infrastructure.bootstrap, settings, facts.state_bucket)
-        while not (bucket.done() or account.has_bucket(facts.state_bucket)):
-            time.sleep(POLL_SECONDS)
-        say("Terraform: making the shared network")
-        # Needed by the first plan, which comes after three bakes: it is made while Airflow starts and bakes.
-        network = beside.submit(infrastructure.network, settings, facts.state_bucket)
-        client = airflow.wait(settings, starting.result(), DAG_ID, say)
+        ground = prepare(settings, facts, say, beside)
+        client = airflow.wait(
+            settings, starting.result(), DAG_ID, say, client=AirflowClient(settings.airflow_url)
+        )
     except BaseException:
         services.stop(settings.build)  # what a thread waits for ends, and so the thread
         beside.shutdown(cancel_futures=True)
@@ -98,7 +97,85 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stage:
     beside.shutdown(wait=False)
     say(f"Airflow is ready: {settings.airflow_url}")
     client.unpause(DAG_ID)
-    return Stage(settings, client, account, working_tree, (network, bucket))
+    return Stage(settings, client, ground.account, ground.repository, ground.being_made)
+
+
+def play_account(settings: Settings, say: Callable[[str], None]) -> None:
+    """Start what the demo deploys to and from, but no Airflow, and keep it until somebody stops it.
+
+    :param settings: folders and ports; the file `ready` tells others that all of it is there.
+    :param say: takes a progress line.
+    :raises DemoError: if a port is taken or a part does not come up.
+    """
+    facts = environment(settings.checkout)
+    stop(settings, say)
+    require_free(ports(settings, facts))
+    clear(settings)
+    with ThreadPoolExecutor(max_workers=2) as beside:
+        try:
+            for each in prepare(settings, facts, say, beside).being_made:
+                each.result()
+        except BaseException:
+            services.stop(settings.build)
+            raise
+    ready(settings).touch()
+    say(f"the account is ready: {settings.endpoint_url}")
+    wait_until_stopped(settings)
+
+
+def ports(settings: Settings, facts: Environment) -> dict[str, int]:
+    """Name the ports that the account's side listens on.
+
+    :param settings: folders and ports.
+    :param facts: of the environment that is deployed.
+    """
+    return {
+        "sandbox, BAKEROLL_SANDBOX_PORT chooses another": settings.sandbox_port,
+        "git, application.repository in dags/environments/development.yaml": facts.repository_port,
+        "log collector, the images deliver there": COLLECTOR_PORT,
+    }
+
+
+def ready(settings: Settings) -> Path:
+    """Name the file that says that the account is ready.
+
+    :param settings: folders and ports.
+    """
+    return settings.build / "ready"
+
+
+def clear(settings: Settings) -> None:
+    """Remove what an earlier demo left in its folder.
+
+    :param settings: folders and ports.
+    """
+    ready(settings).unlink(missing_ok=True)
+    for name in LEFTOVERS:
+        shutil.rmtree(settings.build / name, ignore_errors=True)
+
+
+def prepare(
+    settings: Settings, facts: Environment, say: Callable[[str], None], beside: ThreadPoolExecutor
+) -> Ground:
+    """Start the account's side: sandbox, repository, collector; Terraform goes on beside.
+
+    :param settings: folders and ports.
+    :param facts: of the environment that is deployed.
+    :param say: takes a progress line.
+    :param beside: runs Terraform, twice at once.
+    :raises DemoError: if a part does not come up.
+    """
+    account = Account(settings.endpoint_url)
+    working_tree = _serve(settings, facts)
+    sandbox(settings, "up", say)
+    say("Terraform: making the state bucket")
+    bucket = beside.submit(infrastructure.bootstrap, settings, facts.state_bucket)
+    while not (bucket.done() or account.has_bucket(facts.state_bucket)):
+        time.sleep(POLL_SECONDS)
+    say("Terraform: making the shared network")
+    # Needed by the first plan, which comes after three bakes: it is made while Airflow starts and bakes.
+    network = beside.submit(infrastructure.network, settings, facts.state_bucket)
+    return Ground(account, working_tree, (network, bucket))
 
 
 def stop(settings: Settings, say: Callable[[str], None]) -> None:

@@ -23,6 +23,9 @@ DEBIAN_PACKAGES = {
     "debootstrap": "debootstrap",
     "haproxy": "haproxy",
 }
+#: What `make celery` needs besides. Debian keeps the programs of Postgres where no PATH leads.
+CELERY_PACKAGES = {"redis-server": "redis-server", "redis-cli": "redis-tools", "setpriv": "util-linux"}
+POSTGRES_PROGRAMS = Path("/usr/lib/postgresql")
 #: The S3 backend locks without DynamoDB from here on (`use_lockfile`).
 TERRAFORM_AT_LEAST = (1, 10)
 PYTHON = (3, 11)
@@ -50,13 +53,17 @@ def search_path() -> str:
     return os.pathsep.join([os.environ.get("PATH", os.defpath), *SYSTEM_FOLDERS])
 
 
-def missing_packages() -> list[str]:
-    """Name the Debian packages whose programs are not on this machine."""
+def missing_packages(*, celery: bool = False) -> list[str]:
+    """Name the Debian packages whose programs are not on this machine.
+
+    :param celery: whether Postgres and Redis are needed as well.
+    """
+    wanted = {**DEBIAN_PACKAGES, **(CELERY_PACKAGES if celery else {})}
     packages = [
-        package
-        for program, package in DEBIAN_PACKAGES.items()
-        if not shutil.which(program, path=search_path())
+        package for program, package in wanted.items() if not shutil.which(program, path=search_path())
     ]
+    if celery and not list(POSTGRES_PROGRAMS.glob("*/bin/postgres")):
+        packages.append("postgresql")
     try:
         import ensurepip  # noqa: F401, PLC0415 - Debian splits it off into a package of its own
     except ModuleNotFoundError:
@@ -77,9 +84,12 @@ def check_python() -> list[Missing]:
     ]
 
 
-def check_packages() -> list[Missing]:
-    """Look whether the missing Debian packages can be installed."""
-    packages = missing_packages()
+def check_packages(*, celery: bool = False) -> list[Missing]:
+    """Look whether the missing Debian packages can be installed.
+
+    :param celery: whether Postgres and Redis are needed as well.
+    """
+    packages = missing_packages(celery=celery)
     if not packages or (os.geteuid() == 0 and shutil.which("apt-get")):
         return []
     return [

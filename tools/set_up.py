@@ -1,4 +1,4 @@
-"""Make everything ready that the commands need: `python3 -m tools.set_up demo|test|check|stop`.
+"""Make everything ready that the commands need: `python3 -m tools.set_up demo|celery|test|check|stop`.
 
 Runs with the system's Python before the virtual environment exists: only the standard library may be
 imported. What is missing and cannot be installed from here is named, with the way to get it, before
@@ -30,13 +30,18 @@ STAMP = ENVIRONMENT / "bakeroll.stamp"
 POLICY = Path("/usr/sbin/policy-rc.d")
 POLICY_TEXT = "#!/bin/sh\n# bakeroll installs packages for their programs, not for their services\nexit 101\n"
 #: Services of the packages above; a package enables its own for the next boot.
-SERVICES = {"openssh-server": "ssh", "haproxy": "haproxy"}
+SERVICES = {
+    "openssh-server": "ssh",
+    "haproxy": "haproxy",
+    "postgresql": "postgresql",
+    "redis-server": "redis-server",
+}
 
 
 def main() -> int:
     """Check, then install what is missing."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.set_up", description=__doc__)
-    parser.add_argument("purpose", choices=("demo", "test", "check", "stop"))
+    parser.add_argument("purpose", choices=("demo", "celery", "test", "check", "stop"))
     purpose = parser.parse_args().purpose
     missing, hints = judge(purpose)
     for hint in hints:
@@ -46,7 +51,7 @@ def main() -> int:
         for each in missing:
             say(f"  - {each}")
         return 1
-    packages = [] if purpose == "stop" else prerequisites.missing_packages()
+    packages = [] if purpose == "stop" else prerequisites.missing_packages(celery=purpose == "celery")
     if packages and os.geteuid() == 0:
         install_packages(packages)
     make_environment()
@@ -56,13 +61,14 @@ def main() -> int:
 def judge(purpose: str) -> tuple[list[prerequisites.Missing], list[prerequisites.Missing]]:
     """Tell what stands in the way, and what only makes tests skip.
 
-    :param purpose: `demo` needs everything, `check` no real machines; `test` skips what it
-        has not, but not in CI; `stop` needs Python only.
+    :param purpose: `demo` needs everything, `celery` Postgres and Redis besides, `check` no real
+        machines; `test` skips what it has not, but not in CI; `stop` needs Python only.
     """
     python = prerequisites.check_python()
-    tools = [*prerequisites.check_packages(), *prerequisites.check_terraform()]
+    celery = purpose == "celery"
+    tools = [*prerequisites.check_packages(celery=celery), *prerequisites.check_terraform()]
     machines = prerequisites.check_machines(ROOT)
-    if purpose == "demo" or (purpose == "test" and os.environ.get("CI")):
+    if purpose in {"demo", "celery"} or (purpose == "test" and os.environ.get("CI")):
         return [*python, *tools, *machines], []
     if purpose == "check":
         return [*python, *tools], []

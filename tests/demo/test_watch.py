@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+import requests
 
 from demo import watch
 from demo.airflow_client import AirflowClient
@@ -31,7 +32,11 @@ def instance(
 
 
 @contextmanager
-def airflow(scenes: list[tuple[str, list[dict[str, Any]]]], page: int = 100) -> Iterator[AirflowClient]:
+def airflow(
+    scenes: list[tuple[str, list[dict[str, Any]]]],
+    page: int = 100,
+    login: Callable[[], tuple[str, str]] | None = None,
+) -> Iterator[AirflowClient]:
     """Serve what Airflow's API answers: one scene for each look at the run."""
     looks = iter(scenes)
     current: list[dict[str, Any]] = []
@@ -58,6 +63,11 @@ def airflow(scenes: list[tuple[str, list[dict[str, Any]]]], page: int = 100) -> 
             else:
                 self.answer({"detail": "not found"}, 404)
 
+        def do_POST(self) -> None:
+            sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            known = sent == {"username": "admin", "password": "generated"}
+            self.answer({"access_token": "token"} if known else {"detail": "no"}, 201 if known else 401)
+
         def answer(self, body: dict[str, Any], status: int = 200) -> None:
             data = json.dumps(body).encode()
             self.send_response(status)
@@ -71,7 +81,7 @@ def airflow(scenes: list[tuple[str, list[dict[str, Any]]]], page: int = 100) -> 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield AirflowClient(f"http://127.0.0.1:{server.server_address[1]}")
+        yield AirflowClient(f"http://127.0.0.1:{server.server_address[1]}", login)
         server.shutdown()
         thread.join()
 
@@ -124,3 +134,13 @@ def test_a_run_that_does_not_end_is_given_up(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_refusal_is_an_error_with_airflows_words() -> None:
     with airflow([]) as client, pytest.raises(DemoError, match=r"refused GET /dags \(404\).*not found"):
         client.dag_ids()
+
+
+def test_a_person_logs_in_with_name_and_password() -> None:
+    with airflow([("success", [])], login=lambda: ("admin", "generated")) as client:
+        assert client.run("dag", "run").state == "success"
+    with (
+        airflow([("success", [])], login=lambda: ("admin", "guessed")) as client,
+        pytest.raises(requests.HTTPError),
+    ):
+        client.run("dag", "run")

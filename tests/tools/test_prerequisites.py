@@ -35,6 +35,20 @@ def test_missing_packages_are_named_by_their_debian_names(programs: Path) -> Non
     assert not {"git", "openssh-server"} & set(missing)
 
 
+def test_postgres_and_redis_are_needed_for_celery_only(
+    programs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(prerequisites, "POSTGRES_PROGRAMS", tmp_path / "postgresql")
+    databases = {"postgresql", "redis-server", "redis-tools"}
+    assert not databases & set(prerequisites.missing_packages())
+    assert databases <= set(prerequisites.missing_packages(celery=True))
+    program(programs, "redis-server")
+    program(programs, "redis-cli")
+    (tmp_path / "postgresql/15/bin").mkdir(parents=True)
+    (tmp_path / "postgresql/15/bin/postgres").touch()
+    assert not databases & set(prerequisites.missing_packages(celery=True))
+
+
 @pytest.mark.usefixtures("programs")
 def test_without_root_the_command_to_install_them_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
