@@ -27,7 +27,7 @@ FROM ${PYTHON_IMAGE} AS packages
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 RUN python -m venv /opt/venv
 COPY requirements/production.lock /tmp/
-RUN /opt/venv/bin/pip install --require-hashes -r /tmp/production.lock
+RUN /opt/venv/bin/pip install --only-binary=:all: --require-hashes -r /tmp/production.lock
 
 # --- Airflow and what a deployment calls ----------------------------------------------------------------------------
 FROM ${PYTHON_IMAGE} AS airflow
@@ -66,7 +66,7 @@ RUN rm -rf /usr/local/bin/packer /opt/packer-plugins \
     && apt-get install -y --no-install-recommends debootstrap haproxy mount openssh-server packer \
     && rm -rf /var/lib/apt/lists/*
 COPY requirements/development.lock /tmp/
-RUN pip install --no-cache-dir --require-hashes -r /tmp/development.lock
+RUN pip install --no-cache-dir --only-binary=:all: --require-hashes -r /tmp/development.lock
 COPY sandbox sandbox
 COPY tools tools
 COPY demo demo

@@ -39,7 +39,7 @@ test: ## every test; PYTEST_ARGUMENTS="-k name" chooses some
 	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
 	exec python -m tools.tests $(PYTEST_ARGUMENTS)
 
-check: ## format, lint, types, import contract, Terraform, Packer, Ansible
+check: ## format, lint, types, import contract, Terraform, Packer, Ansible, Compose file, Dockerfile
 	@$(PYTHON) -m tools.set_up check
 	exec python -m tools.check
 
