@@ -12,11 +12,14 @@ RUN apt-get update \
 ARG TARGETARCH
 ARG TERRAFORM_VERSION=1.11.4
 ARG PACKER_VERSION=1.12.0
+# Empty: whatever HashiCorp signed under that version. A checksum that you have verified holds it to that one archive.
+ARG TERRAFORM_SHA256=
+ARG PACKER_SHA256=
 # https://www.hashicorp.com/.well-known/pgp-key.txt; also in every terraform binary, which verifies providers with it
 ARG HASHICORP_KEY_FINGERPRINT=C874011F0AB405110D02105534365D9472D7468F
 COPY compose/install_hashicorp.sh /usr/local/bin/
-RUN install_hashicorp.sh terraform "${TERRAFORM_VERSION}" /usr/local/bin \
-    && install_hashicorp.sh packer "${PACKER_VERSION}" /usr/local/bin
+RUN ARCHIVE_SHA256=${TERRAFORM_SHA256} install_hashicorp.sh terraform "${TERRAFORM_VERSION}" /usr/local/bin \
+    && ARCHIVE_SHA256=${PACKER_SHA256} install_hashicorp.sh packer "${PACKER_VERSION}" /usr/local/bin
 # Packer checks the plugins against the checksums published beside them. packer/plugins.pkr.hcl takes these versions.
 ENV PACKER_PLUGIN_PATH=/opt/packer-plugins CHECKPOINT_DISABLE=1
 RUN packer plugins install github.com/hashicorp/amazon 1.3.9 \
