@@ -130,9 +130,9 @@ def roll_fleet(fleet: str, facts: dict[str, str], apply: ApplyOperator) -> Fleet
             scale_out = FleetOperator(task_id="scale_out", step="scale_out", fleet=fleet, wave=1, **facts)
             await_capacity = CapacitySensor(task_id="await_capacity", fleet=fleet, wave=1, **facts)
             retire = FleetOperator(task_id="retire", step="retire", fleet=fleet, wave=1, **facts)
-            drain = DrainOperator.partial(task_id="drain", fleet=fleet, wave=1, **facts).expand(
-                instance_ids=retire.output
-            )
+            drain = DrainOperator.partial(
+                task_id="drain", fleet=fleet, wave=1, map_index_template="{{ task.label }}", **facts
+            ).expand(instance_ids=retire.output)
         verify = FleetOperator(
             task_id="verify", step="verify", fleet=fleet, wave=1, trigger_rule=SKIPPED_IS_FINE, **facts
         )

@@ -10,6 +10,7 @@ from bakeroll.core.layers import images
 from bakeroll.core.rollout import begin, releases
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.terraform import fleets
+from bakeroll.links.console import ImageLink, JournalLink, ReleaseLink
 from bakeroll.operators.base import DeploymentOperator, StepOperator
 from bakeroll.operators.terraform import terraform
 
@@ -25,8 +26,15 @@ ACTIVE = ["queued", "running"]
 class BeginOperator(StepOperator):
     """Check the account, then take the journal, or take it over from a run that is dead."""
 
+    operator_extra_links = (JournalLink(),)
+
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(step="begin", **kwargs)
+
+    def execute(self, context: Context) -> Any:
+        """Take the journal, with a link to it."""
+        _show_journal(context, self.deployment(context))
+        return super().execute(context)
 
     def make(self, deployment: Deployment, context: Context, arguments: Mapping[str, Any]) -> Step:  # noqa: ARG002
         """Return the step, which asks Airflow whether the journal's owner still runs."""
@@ -54,6 +62,7 @@ class ReleaseOperator(DeploymentOperator):
     """
 
     template_fields: Sequence[str] = ("fleets",)
+    operator_extra_links = (ReleaseLink(), ImageLink())
 
     def __init__(self, *, fleets: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -69,6 +78,9 @@ class ReleaseOperator(DeploymentOperator):
         key = releases.record(
             deployment.clients.s3, deployment.environment.state_bucket, journal, {"fleets": self.fleets}
         )
+        region, bucket = deployment.environment.region, deployment.environment.state_bucket
+        ReleaseLink.show(context, region, bucket=bucket, key=key)
+        ImageLink.show(context, region, image_id=journal.image_id)
         self.log.info("%s runs image %s; recorded in %s", deployment.name, journal.image_id, key)
         return key
 
@@ -76,9 +88,12 @@ class ReleaseOperator(DeploymentOperator):
 class CloseOperator(DeploymentOperator):
     """Give the journal back."""
 
+    operator_extra_links = (JournalLink(),)
+
     def execute(self, context: Context) -> None:
         """Delete the journal, unless capacity is still raised."""
         deployment = self.deployment(context)
+        _show_journal(context, deployment)
         begin.close(deployment.ledger)
         self.log.info("journal of %s closed", deployment.name)
 
@@ -87,3 +102,8 @@ def _alive(context: Context, owner: str) -> bool:
     """Tell whether a run may still act; one that was deleted from Airflow's database may not."""
     dag_id, _, run_id = owner.partition("/")
     return bool(context["ti"].get_dr_count(dag_id=dag_id, run_ids=[run_id], states=ACTIVE))
+
+
+def _show_journal(context: Context, deployment: Deployment) -> None:
+    bucket = deployment.environment.state_bucket
+    JournalLink.show(context, deployment.environment.region, bucket=bucket, key=deployment.ledger.key)

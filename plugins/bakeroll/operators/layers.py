@@ -11,6 +11,7 @@ from bakeroll.core.layers.bakery import Bakery, Place
 from bakeroll.core.layers.decisions import Decisions
 from bakeroll.hooks.account import AccountHook
 from bakeroll.hooks.git_access import GitAccessHook
+from bakeroll.links.console import ImageLink
 from bakeroll.operators.base import DeploymentOperator
 
 if TYPE_CHECKING:
@@ -77,6 +78,7 @@ class BakeLayerOperator(_LayerOperator):
 
     template_fields: Sequence[str] = ("decisions", "baked_before")
     ui_color = "#fdf3e1"
+    operator_extra_links = (ImageLink(),)
 
     def __init__(self, *, layer: str, decisions: Any, baked_before: Any = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -102,6 +104,7 @@ class BakeLayerOperator(_LayerOperator):
                 credentials=hook.tool_variables(),
                 vault_password=hook.vault_password(),
             )
+        ImageLink.show(context, deployment.environment.region, image_id=baked.image_id)
         return baked.to_json()
 
     def on_kill(self) -> None:

@@ -5,11 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bakeroll.core.rollout import commands
 from bakeroll.core.rollout.drain import Drain
+from bakeroll.links.console import AutoScalingGroupLink, CommandLink
 from bakeroll.operators.base import StepOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
+
+    from bakeroll.core.deployment import Deployment
 
 
 class FleetOperator(StepOperator):
@@ -18,6 +24,8 @@ class FleetOperator(StepOperator):
     :param fleet: the fleet's name.
     :param wave: the wave, counted from 1.
     """
+
+    operator_extra_links: Sequence[BaseOperatorLink] = (AutoScalingGroupLink(),)
 
     def __init__(self, *, step: str, fleet: str, wave: int, **kwargs: Any) -> None:
         super().__init__(step=step, **kwargs)
@@ -28,6 +36,22 @@ class FleetOperator(StepOperator):
         """Return what a trigger needs to make the same step."""
         return {"fleet": self.fleet, "wave": self.wave}
 
+    def execute(self, context: Context) -> Any:
+        """Do all that can be done now, with a link to what it is done to."""
+        self.show(context, self.deployment(context))
+        return super().execute(context)
+
+    def show(self, context: Context, deployment: Deployment) -> str | None:
+        """Show the fleet's group in the AWS console.
+
+        :return: the group's name; None if the journal has no such fleet.
+        """
+        record = deployment.ledger.read().fleets.get(self.fleet)
+        if record is None:
+            return None
+        AutoScalingGroupLink.show(context, deployment.environment.region, group=record.group)
+        return record.group
+
 
 class DrainOperator(FleetOperator):
     """Drains up to 50 retired instances and sees them gone; mapped over what ``retire`` retired.
@@ -36,6 +60,7 @@ class DrainOperator(FleetOperator):
     """
 
     template_fields: Sequence[str] = ("instance_ids",)
+    operator_extra_links = (AutoScalingGroupLink(), CommandLink())
 
     def __init__(self, *, instance_ids: Sequence[str], **kwargs: Any) -> None:
         super().__init__(step="drain", **kwargs)
@@ -45,10 +70,44 @@ class DrainOperator(FleetOperator):
         """Return what a trigger needs to make the same step."""
         return {**super().plain_arguments(), "instance_ids": list(self.instance_ids)}
 
+    @property
+    def label(self) -> str:
+        """Name this task among those of its wave: ``wave 1: i-0123456789abcdef0 +3``."""
+        ids = list(self.instance_ids)
+        more = f" +{len(ids) - 1}" if len(ids) > 1 else ""
+        return f"wave {self.wave}: {ids[0]}{more}" if ids else f"wave {self.wave}"
+
     def execute(self, context: Context) -> Any:
         """Drain; commands that failed before this attempt are sent again."""
         arguments = self.plain_arguments()
-        step = self.deployment(context).step(self.step, arguments)
+        deployment = self.deployment(context)
+        self.show(context, deployment)
+        step = deployment.step(self.step, arguments)
         if not isinstance(step, Drain):
             raise TypeError(f"{self.step} is no drain")
         return self.advance(context, {**arguments, "earlier": step.earlier_commands()})
+
+    def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
+        """Go on with the drain, and show the newest command that was sent for it, also where that failed."""
+        try:
+            return super().advance(context, arguments)
+        finally:
+            self._show_newest_command(context)
+
+    def _show_newest_command(self, context: Context) -> None:
+        try:
+            deployment = self.deployment(context)
+            if command := self._newest_command(deployment):
+                CommandLink.show(context, deployment.environment.region, command_id=command)
+        except (BotoCoreError, ClientError) as error:
+            self.log.warning("no link to the SSM command: %s", error)  # the drain is what matters
+
+    def _newest_command(self, deployment: Deployment) -> str | None:
+        journal = deployment.ledger.peek()
+        if journal is None or self.fleet not in journal.fleets:
+            return None
+        document = journal.fleets[self.fleet].drain_document
+        known = commands.invocations(deployment.clients.ssm, document, journal.opened_at)
+        ours = [one for instance_id in self.instance_ids for one in known.get(instance_id, [])]
+        newest = max(ours, key=lambda one: one.requested_at, default=None)
+        return newest.command_id if newest else None

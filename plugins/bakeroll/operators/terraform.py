@@ -15,6 +15,8 @@ from bakeroll.core.rollout import begin
 from bakeroll.core.terraform import Plan, PlanLocation, State, Terraform, fleets
 from bakeroll.hooks.account import AccountHook
 from bakeroll.hooks.git_access import GitAccessHook
+from bakeroll.links.console import PlanLink, StateLink
+from bakeroll.listeners.run_note import KEY as RUN_NOTE
 from bakeroll.operators.base import DeploymentOperator
 from bakeroll.operators.layers import baked_images
 
@@ -40,6 +42,7 @@ class PlanOperator(DeploymentOperator, SkipMixin):
 
     template_fields: Sequence[str] = ("decisions", "baked")
     ui_color = "#ece8f8"
+    operator_extra_links = (StateLink(), PlanLink())
     inherits_from_skipmixin = True
 
     def __init__(self, *, decisions: Any, baked: Any, **kwargs: Any) -> None:
@@ -51,13 +54,18 @@ class PlanOperator(DeploymentOperator, SkipMixin):
     def execute(self, context: Context) -> dict[str, Any] | None:
         """Return a summary of the plan, and the image it deploys."""
         deployment = self.deployment(context)
-        image_id = Decisions.from_json(self.decisions).image_of(APPLICATION, baked_images(self.baked))
+        decisions = Decisions.from_json(self.decisions)
+        image_id = decisions.image_of(APPLICATION, baked_images(self.baked))
+        context["ti"].xcom_push(key=RUN_NOTE, value=_version(decisions, image_id))
+        _show(context, deployment)
         given = variables(deployment, image_id, self.log.info)
         self._terraform = terraform(deployment, self.log.info)
         with deployment.kept_alive(self.log.warning):
             plan = self._terraform.plan(
                 context["run_id"], given, allow_destroy=bool(context["params"]["allow_destroy"])
             )
+        if plan.location:
+            _show(context, deployment, plan.location.key)
         result = {**plan.summary(), "image_id": image_id}
         reasons = self._reasons(deployment, plan, image_id)
         if reasons:
@@ -93,6 +101,7 @@ class ApplyOperator(DeploymentOperator):
 
     template_fields: Sequence[str] = ("plan",)
     ui_color = "#ece8f8"
+    operator_extra_links = (StateLink(), PlanLink())
 
     def __init__(self, *, plan: Any, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -103,6 +112,7 @@ class ApplyOperator(DeploymentOperator):
         """Apply; a plan without changes leaves all as it is, of a stale one what is left of it is applied."""
         deployment = self.deployment(context)
         image_id = self.plan["image_id"]
+        _show(context, deployment, (self.plan["location"] or {}).get("key"))
         deployment.ledger.update(lambda journal: journal.model_copy(update={"image_id": image_id}))
         given = variables(deployment, image_id, self.log.info)
         self._terraform = terraform(deployment, self.log.info)
@@ -129,6 +139,34 @@ class ApplyOperator(DeploymentOperator):
             self._terraform.interrupt()
 
 
+def _show(context: Context, deployment: Deployment, plan_key: str | None = None) -> None:
+    """Show the state in the AWS console, and the saved plan if there is one."""
+    region, state = deployment.environment.region, state_of(deployment)
+    StateLink.show(context, region, bucket=state.bucket, key=state.key)
+    if plan_key:
+        PlanLink.show(context, region, bucket=state.bucket, folder=plan_key.rpartition("/")[0])
+
+
+def _version(decisions: Decisions, image_id: str) -> str:
+    """Say in a few words what this run deploys."""
+    version = f"version {decisions.commit[:12]}, " if decisions.commit else ""
+    others = [
+        f"{one.layer} {one.image_id}" for one in decisions.layers if one.layer != APPLICATION and one.image_id
+    ]
+    baked = [one.layer for one in decisions.layers if one.bake]
+    return (
+        f"{version}image {image_id}"
+        + (f" (baked: {', '.join(baked)})" if baked else " (nothing baked)")
+        + (f"; on {', '.join(others)}" if others else "")
+    )
+
+
+def state_of(deployment: Deployment) -> State:
+    """Return where an environment's state is."""
+    environment = deployment.environment
+    return State.of_environment(deployment.name, environment.state_bucket, environment.region)
+
+
 def variables(deployment: Deployment, image_id: str, say: Callable[[str], None]) -> dict[str, Value]:
     """Return the values that a deployment gives to the root module's variables.
 
@@ -152,7 +190,7 @@ def terraform(deployment: Deployment, say: Callable[[str], None]) -> Terraform:
     return Terraform(
         environment=deployment.name,
         root=deployment.repository / environment.terraform.root,
-        state=State.of_environment(deployment.name, environment.state_bucket, environment.region),
+        state=state_of(deployment),
         s3=deployment.clients.s3,
         aws=AccountHook(environment).tool_variables(),
         on_line=say,

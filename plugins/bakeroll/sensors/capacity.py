@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from bakeroll.core.rollout import fleet as fleets
+from bakeroll.links.console import AutoScalingGroupLink, LoadBalancerLink, TargetGroupLink
 from bakeroll.operators.rollout import FleetOperator
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+    from bakeroll.core.deployment import Deployment
 
 
 class CapacitySensor(FleetOperator):
@@ -17,6 +24,18 @@ class CapacitySensor(FleetOperator):
     """
 
     ui_color = "#e6f1f2"
+    operator_extra_links = (AutoScalingGroupLink(), LoadBalancerLink(), TargetGroupLink())
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(step="await_capacity", **kwargs)
+
+    def show(self, context: Context, deployment: Deployment) -> str | None:
+        """Show the fleet's group in the AWS console, and what it serves behind."""
+        group = super().show(context, deployment)
+        behind = fleets.balancers(deployment.clients, group) if group else {}
+        for target_group, load_balancer in list(behind.items())[:1]:
+            region = deployment.environment.region
+            TargetGroupLink.show(context, region, arn=target_group)
+            if load_balancer:
+                LoadBalancerLink.show(context, region, arn=load_balancer)
+        return group

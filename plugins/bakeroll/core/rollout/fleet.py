@@ -192,6 +192,19 @@ def _target_groups(asg: AutoScalingGroupTypeDef) -> tuple[str, ...]:
     return tuple(sorted(groups))
 
 
+def balancers(clients: Clients, group: str) -> dict[str, str]:
+    """Return what a group serves behind: ARN of each target group -> ARN of its load balancer, or empty.
+
+    :param group: name of the Auto Scaling group; one that does not exist has none.
+    """
+    found = clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[group])
+    arns = [arn for asg in found["AutoScalingGroups"] for arn in _target_groups(asg)]
+    if not arns:
+        return {}
+    described = clients.elbv2.describe_target_groups(TargetGroupArns=arns)["TargetGroups"]
+    return {one["TargetGroupArn"]: next(iter(one.get("LoadBalancerArns", [])), "") for one in described}
+
+
 def _template(name: str, asg: AutoScalingGroupTypeDef) -> LaunchTemplateSpecificationTypeDef:
     """Return the launch template that the group launches from."""
     template = asg.get("LaunchTemplate")

@@ -118,6 +118,11 @@ class Ledger:
         self.owner = owner
         self.now = now
 
+    @property
+    def key(self) -> str:
+        """The journal's object in the bucket."""
+        return self._key
+
     def peek(self) -> Journal | None:
         """Return the journal as it is, whoever owns it; None if no rollout is open."""
         found = self._read()

@@ -81,8 +81,10 @@ class _FleetStep(ABC):
             lambda record: record.model_copy(update=update) if record.surge == expected else record,
         )
 
-    def _left(self, deadline: float) -> str:
-        return f"{max(0, round(deadline - self._ledger.now()))} s left"
+    def _passed(self, deadline: float) -> str:
+        """Say how long the step has been going on, and how long it may."""
+        passed = self._timeout - (deadline - self._ledger.now())
+        return f"{max(0, round(passed))} s of {self._timeout:.0f} s"
 
     def _share(self, record: FleetRecord) -> str:
         return record.waves[self._wave - 1]
@@ -122,7 +124,10 @@ class ScaleOut(_FleetStep):
         if surge.applied:
             return None
         if fleet.desired < surge.minimum:
-            return Wait(f"AWS raises desired capacity {fleet.desired} -> {surge.minimum}", self._ledger.read)
+            passed = self._passed(self._deadline("await_capacity"))
+            return Wait(
+                f"AWS raises desired capacity {fleet.desired} -> {surge.minimum}, {passed}", self._ledger.read
+            )
         applied = surge.model_copy(update={"applied": True})
         return Act("note that capacity is raised", lambda: self._change(surge, {"surge": applied}))
 
@@ -178,7 +183,7 @@ class AwaitCapacity(_FleetStep):
         if self._ledger.now() >= deadline:
             raise CapacityError(self._too_late(fleet, wanted, launches))
         latest = f"; last failed launch: {launches[0].message}" if launches else ""
-        return Wait(f"{fleet.progress(wanted)}, {self._left(deadline)}{latest}", self._ledger.read)
+        return Wait(f"{fleet.progress(wanted)}, {self._passed(deadline)}{latest}", self._ledger.read)
 
     def _too_late(self, fleet: Fleet, wanted: int, launches: Sequence[health.FailedLaunch]) -> str:
         unready = [instance for instance in fleet.current if not fleet.ready(instance)]
@@ -269,7 +274,7 @@ class Retire(_FleetStep):
             )
         return Wait(
             f"{waiting} old instances wait: {fleet.ready_count} healthy, floor {live}, "
-            f"{self._left(deadline)}",
+            f"{self._passed(deadline)}",
             self._ledger.read,
         )
 
@@ -338,7 +343,7 @@ class Settle(_FleetStep):
                 f"fleet {fleet.name}: {fleet.progress(fleet.desired)} at the end of the rollout; "
                 "look at the scaling activities of the group"
             )
-        return Wait(f"{fleet.progress(fleet.desired)}, {self._left(deadline)}", self._ledger.read)
+        return Wait(f"{fleet.progress(fleet.desired)}, {self._passed(deadline)}", self._ledger.read)
 
     def _give_back(self, fleet: Fleet, record: FleetRecord, before: Before) -> Decision:
         minimum, maximum = sizes_after(fleet, before, record.surge)

@@ -1,0 +1,1 @@
+"""Listeners: what Airflow's scheduler tells bakeroll of."""
