@@ -131,7 +131,7 @@ def roll_fleet(fleet: str, facts: dict[str, str], apply: ApplyOperator) -> Fleet
             await_capacity = CapacitySensor(task_id="await_capacity", fleet=fleet, wave=1, **facts)
             retire = FleetOperator(task_id="retire", step="retire", fleet=fleet, wave=1, **facts)
             drain = DrainOperator.partial(
-                task_id="drain", fleet=fleet, wave=1, map_index_template="{{ task.label }}", **facts
+                task_id="drain", fleet=fleet, wave=1, map_index_template="{{ task.title }}", **facts
             ).expand(instance_ids=retire.output)
         verify = FleetOperator(
             task_id="verify", step="verify", fleet=fleet, wave=1, trigger_rule=SKIPPED_IS_FINE, **facts

@@ -44,11 +44,13 @@ def w(monkeypatch, tmp_path):
     return made
 
 
-def context(run_id="run-1", states=None):
-    """Return the parts of Airflow's context that the operators use."""
+def context(run_id="run-1", states=None, pushed=None):
+    """Return the parts of Airflow's context that the operators use; what they push is put into `pushed`."""
     known = states or {}
+    kept = {} if pushed is None else pushed
     ti = SimpleNamespace(
-        get_dr_count=lambda dag_id, run_ids, states: int(dag_id == "dag" and known.get(run_ids[0]) in states)
+        get_dr_count=lambda dag_id, run_ids, states: int(dag_id == "dag" and known.get(run_ids[0]) in states),
+        xcom_push=lambda key, value: kept.update({key: value}),
     )
     return {"dag": SimpleNamespace(dag_id="dag"), "run_id": run_id, "ti": ti, "params": {}}
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError
-
-from bakeroll.core.rollout import commands
 from bakeroll.core.rollout.drain import Drain
 from bakeroll.links.console import AutoScalingGroupLink, CommandLink
 from bakeroll.operators.base import StepOperator
+from bakeroll.operators.commands import show_newest
 
 if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
@@ -71,11 +69,10 @@ class DrainOperator(FleetOperator):
         return {**super().plain_arguments(), "instance_ids": list(self.instance_ids)}
 
     @property
-    def label(self) -> str:
-        """Name this task among those of its wave: ``wave 1: i-0123456789abcdef0 +3``."""
-        ids = list(self.instance_ids)
-        more = f" +{len(ids) - 1}" if len(ids) > 1 else ""
-        return f"wave {self.wave}: {ids[0]}{more}" if ids else f"wave {self.wave}"
+    def title(self) -> str:
+        """The wave and its instances in a few words, for the map index."""
+        first, *others = self.instance_ids
+        return f"wave {self.wave}: {first}" + (f" and {len(others)} more" if others else "")
 
     def execute(self, context: Context) -> Any:
         """Drain; commands that failed before this attempt are sent again."""
@@ -92,22 +89,8 @@ class DrainOperator(FleetOperator):
         try:
             return super().advance(context, arguments)
         finally:
-            self._show_newest_command(context)
-
-    def _show_newest_command(self, context: Context) -> None:
-        try:
             deployment = self.deployment(context)
-            if command := self._newest_command(deployment):
-                CommandLink.show(context, deployment.environment.region, command_id=command)
-        except (BotoCoreError, ClientError) as error:
-            self.log.warning("no link to the SSM command: %s", error)  # the drain is what matters
-
-    def _newest_command(self, deployment: Deployment) -> str | None:
-        journal = deployment.ledger.peek()
-        if journal is None or self.fleet not in journal.fleets:
-            return None
-        document = journal.fleets[self.fleet].drain_document
-        known = commands.invocations(deployment.clients.ssm, document, journal.opened_at)
-        ours = [one for instance_id in self.instance_ids for one in known.get(instance_id, [])]
-        newest = max(ours, key=lambda one: one.requested_at, default=None)
-        return newest.command_id if newest else None
+            journal = deployment.ledger.peek()
+            if journal and self.fleet in journal.fleets:
+                document = journal.fleets[self.fleet].drain_document
+                show_newest(context, deployment, document, journal.opened_at, self.instance_ids)

@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bakeroll.core.aws import check_account
 from bakeroll.core.rollout import terminations
 from bakeroll.core.rollout.drain_waiting import DrainWaiting
+from bakeroll.links.console import AutoScalingGroupLink, CommandLink
 from bakeroll.operators.base import DeploymentOperator, StepOperator
+from bakeroll.operators.commands import show_newest
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+LONGEST_HOLD = timedelta(hours=48)
+"""The longest that a lifecycle hook holds an instance
+(https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks-overview.html)."""
 
 
 class FindWaitingOperator(DeploymentOperator):
@@ -48,6 +56,7 @@ class DrainWaitingOperator(StepOperator):
     """
 
     template_fields: Sequence[str] = ("chunk",)
+    operator_extra_links = (AutoScalingGroupLink(), CommandLink())
 
     def __init__(self, *, chunk: Any, **kwargs: Any) -> None:
         super().__init__(step="drain_waiting", **kwargs)
@@ -70,3 +79,16 @@ class DrainWaitingOperator(StepOperator):
         if not isinstance(step, DrainWaiting):
             raise TypeError(f"{self.step} drains nothing that waits")
         return self.advance(context, {**arguments, "earlier": step.earlier_commands()})
+
+    def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
+        """Go on with the drain, with links to the group and to the newest command."""
+        deployment = self.deployment(context)
+        fleet = deployment.known_fleets().get(self.chunk["fleet"])
+        if fleet:
+            AutoScalingGroupLink.show(context, deployment.environment.region, group=fleet.group)
+        try:
+            return super().advance(context, arguments)
+        finally:
+            if fleet:
+                since = time.time() - LONGEST_HOLD.total_seconds()
+                show_newest(context, deployment, fleet.drain_document, since, self.chunk["instance_ids"])

@@ -5,6 +5,7 @@ Nothing is remembered but a loss: what was sent and what came of it, SSM tells.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Sequence
 from datetime import timedelta
 from typing import Any
@@ -132,9 +133,12 @@ class Drain(Emptying):
                 f"fleet {self._name}: after {seconds:.0f} s still not drained: {stages}; look at the SSM "
                 "agents and scaling activities, then clear this task"
             )
-        gone = len(self._ids) - len(left)
+        counted = Counter(self._stage(one, state, picture) for one, state in left.items())
+        words = "".join(f", {count} {stage}" for stage, count in sorted(counted.items()))
+        passed = max(0, round(seconds - (deadline - self._ledger.now())))
         return Wait(
-            f"{gone} of {len(self._ids)} drained and gone; {stages}",
+            f"{len(self._ids) - len(left)} of {len(self._ids)} drained and gone{words}, "
+            f"{passed} s of {seconds:.0f} s",
             lambda: self._keep_alive(record, picture.held()),
         )
 

@@ -8,6 +8,7 @@ hear of us, so its timeout and default result decide when a drain is given up.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
@@ -84,9 +85,11 @@ class DrainWaiting(Emptying):
             return act
         pending = [one for one in picture.held() if self._pending(one, picture)]
         if pending:
-            stages = ", ".join(f"{one} drains ({self._status(one, picture)})" for one in pending)
+            counted = Counter(self._status(one, picture) for one in pending)
+            words = "".join(f", {count} drain ({status})" for status, count in sorted(counted.items()))
+            passed = max(0, round(self.now() - min(self._began[one] for one in pending)))
             return Wait(
-                f"{len(self._ids) - len(pending)} of {len(self._ids)} are through; {stages}",
+                f"{len(self._ids) - len(pending)} of {len(self._ids)} are through{words}, {passed} s",
                 lambda: self._keep_alive(self._place, pending),
             )
         return self._end(picture)
