@@ -185,6 +185,7 @@ KEPT = [
     for key in (
         f"journal/{ENVIRONMENT}.json",
         f"drains/{ENVIRONMENT}/i-0.json",
+        f"fleets/{ENVIRONMENT}.json",
         f"releases/{ENVIRONMENT}/1-run.json",
         f"plans/{ENVIRONMENT}/run/plan",
         "inputs/base/0.json",

@@ -12,6 +12,7 @@ data "aws_iam_policy_document" "state" {
     actions = ["s3:GetObject", "s3:PutObject"]
     resources = [
       "${local.bucket}/drains/${var.environment}/*",
+      "${local.bucket}/fleets/${var.environment}.json",
       "${local.bucket}/inputs/*",
       "${local.bucket}/journal/${var.environment}.json",
       "${local.bucket}/leases/*",
