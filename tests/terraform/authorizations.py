@@ -263,7 +263,8 @@ def requests(who: str, call: str) -> list[Request]:
     :param who: packer, terraform or airflow.
     :param call: ``service:Action``, with botocore's name of the service.
     """
-    own = {"packer": PACKER, "terraform": TERRAFORM, "airflow": {**PACKER, **AIRFLOW}}[who]
+    tools = {"packer": PACKER, "terraform": TERRAFORM, "airflow": {**PACKER, **AIRFLOW}}
+    own = tools.get(who, {})
     known = own.get(call, ANYBODY.get(call))
     if known is not None:
         return known
@@ -296,7 +297,7 @@ UNUSED = {
     ],
     "a fleet with policies of its own (policy_arns)": ["iam:AttachRolePolicy"],
     "what a killed Packer left": [
-        "ec2:DeleteSnapshot", "ec2:DeleteVolume", "ec2:DeregisterImage",
+        "ec2:DeleteSnapshot", "ec2:DeleteVolume", "ec2:DeregisterImage", "ec2:DescribeKeyPairs",
     ],
     "Packer 1.9 and later look at these as well": [
         "ec2:DescribeInstanceStatus", "ec2:DescribeInstanceTypeOfferings", "ec2:DescribeTags",

@@ -13,6 +13,7 @@ data "aws_iam_policy_document" "look" {
       "ec2:DescribeInstanceStatus",
       "ec2:DescribeInstanceTypeOfferings",
       "ec2:DescribeInstances",
+      "ec2:DescribeKeyPairs",
       "ec2:DescribeLaunchTemplateVersions",
       "ec2:DescribeLaunchTemplates",
       "ec2:DescribeRegions",
