@@ -92,8 +92,12 @@ def run_packer(
             "ANSIBLE_HOME": str(work / "ansible"),
             # Nor are collections installed beside Ansible: a layer's are in requirements.yml.
             "ANSIBLE_COLLECTIONS_SCAN_SYS_PATH": "False",
+            # The template names it for playbooks only, and Packer asks Ansible for its version before.
+            "ANSIBLE_CONFIG": str(staged / "provisioners" / "ansible.cfg"),
         }
         stage(order.inputs, packer_dir, staged)
+        # Where it is not there, Ansible takes the worker's own; an empty one settles nothing.
+        Path(env["ANSIBLE_CONFIG"]).touch()
         manifest = work / "manifest.json"
         password = write_password(work, vault_password)
         values = {**order.variables, "manifest": str(manifest), "vault_password_file": str(password)}
