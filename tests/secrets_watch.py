@@ -24,6 +24,9 @@ ENVIRONMENT = "environment"
 # Of a short word each second file has a copy somewhere; of these, none has one by chance.
 _SHORTEST = 12
 _DEEPEST_ARCHIVE = 3
+# A program is started soon after its process, and seldom later: old processes are looked at now and then.
+_YOUNG_LOOKS = 50
+_SELDOM = 20
 
 
 @dataclass(frozen=True, order=True)
@@ -93,11 +96,11 @@ class SecretsWatch:
         is also traced (tests/strace.py).
     """
 
-    def __init__(self, secrets: Secrets, pause_seconds: float = 0.005) -> None:
+    def __init__(self, secrets: Secrets, pause_seconds: float = 0.01) -> None:
         self._secrets = secrets
         self._pause_seconds = pause_seconds
         self._ended = threading.Event()
-        self._known: dict[int, bytes] = {}
+        self._known: dict[int, tuple[bytes, int]] = {}
         self._sightings: set[Sighting] = set()
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._look_on, name="secrets watch", daemon=True)
@@ -127,19 +130,26 @@ class SecretsWatch:
 
     def look(self) -> None:
         """Look at every process once."""
-        present = [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
-        for pid in present:
-            self._look_at(pid)
-        for gone in self._known.keys() - set(present):
+        present = {int(name) for name in os.listdir("/proc") if name.isdigit()}  # noqa: PTH208
+        for gone in self._known.keys() - present:
             del self._known[gone]
+        for pid in present:
+            arguments, since = self._known.get(pid, (b"", self.looks))
+            if self.looks - since < _YOUNG_LOOKS or (self.looks + pid) % _SELDOM == 0:
+                self._look_at(pid, arguments, since)
         self.looks += 1
 
-    def _look_at(self, pid: int) -> None:
-        """Look at a process if it is new, or another program since."""
+    def _look_at(self, pid: int, before: bytes, since: int) -> None:
+        """Look at a process if it is new, or another program since.
+
+        :param before: its arguments when it was last looked at.
+        :param since: the look that it was first seen in.
+        """
         try:
             with open(f"/proc/{pid}/cmdline", "rb") as stream:  # noqa: PTH123
                 arguments = stream.read()
-            if not arguments or self._known.get(pid) == arguments:
+            self._known[pid] = (arguments, since)
+            if not arguments or arguments == before:
                 return
             with open(f"/proc/{pid}/environ", "rb") as stream:  # noqa: PTH123
                 environment = stream.read()
@@ -148,7 +158,6 @@ class SecretsWatch:
             return
         except PermissionError:
             environment, user = b"", -1
-        self._known[pid] = arguments
         program = _program(arguments)
         for secret in self._secrets.plainly_within(arguments):
             self._sightings.add(Sighting(secret, ARGUMENTS, program, "", user))
