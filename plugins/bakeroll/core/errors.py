@@ -19,7 +19,9 @@
     │   └── DrainError              an instance could not be drained
     └── RetryableError              the same call may succeed a little later
         ├── RepositoryError         a git repository did not answer
-        └── ToolInterruptedError    a tool was told to stop before it was done
+        ├── ToolInterruptedError    a tool was told to stop, or killed, before it was done
+        ├── LeaseLostError          a bake's lease was not renewed in time and somebody else bakes
+        └── LeftOverError           what a killed bake left cannot be removed yet
 
 Airflow's retry policy asks :class:`FinalError` whether to try again.
 """
@@ -97,3 +99,11 @@ class ToolInterruptedError(RetryableError):
 
 class RepositoryError(RetryableError):
     """A git repository did not answer."""
+
+
+class LeaseLostError(RetryableError):
+    """A bake's lease was not renewed in time and somebody else bakes."""
+
+
+class LeftOverError(RetryableError):
+    """What a killed bake left cannot be removed yet."""
