@@ -79,6 +79,17 @@ variable "tags" {
   description = "Tags of the image, its snapshots and, as long as it runs, of the build instance."
 }
 
+variable "bake" {
+  type        = string
+  default     = ""
+  description = "A token of this one bake, in tags and names of what it makes for itself; empty: none."
+
+  validation {
+    condition     = regex_replace(var.bake, "^[0-9a-f]*$", "ok") == "ok"
+    error_message = "The bake's token must be hex digits."
+  }
+}
+
 variable "environment" {
   type        = string
   default     = ""
@@ -156,8 +167,11 @@ locals {
   galaxy_requirements = length(local.galaxy.roles) + length(local.galaxy.collections)
   provisioners        = "${abspath(path.root)}/provisioners"
 
-  # With these a person, or a later run, finds what a killed build left behind.
-  build_tags = merge(var.tags, { Name = "packer ${var.image_name}" })
+  # With these a person, or a later run, finds what a killed build left behind. The key pair's name has to be the
+  # one that plugins/bakeroll/core/layers/left_overs.py looks for.
+  bake_tags  = var.bake == "" ? {} : { "bakeroll:bake" = var.bake }
+  build_tags = merge(var.tags, local.bake_tags, { Name = "packer ${var.image_name}" })
+  key_pair   = var.bake == "" ? "" : "packer_${var.image_name}_${var.bake}"
 
   # base and application_base are shared by all environments, so they see no environment's variables.
   groups = var.layer == "application" ? [var.layer, var.environment] : [var.layer]
@@ -184,6 +198,8 @@ source "amazon-ebs" "layer" {
   ssh_username  = var.ssh_username
   ssh_interface = var.ssh_interface
   ssh_timeout   = "5m"
+
+  temporary_key_pair_name = local.key_pair
   # The key pair is Packer's own and is gone after the build; nobody should find its public half in the image.
   ssh_clear_authorized_keys = true
 

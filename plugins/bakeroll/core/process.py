@@ -52,6 +52,7 @@ class Tool:
         on_line: Callable[[str], None],
         scratch: Path | None = None,
         afterwards: Sequence[Sequence[str]] = (),
+        beside: Sequence[str] = (),
     ) -> int:
         """Run the tool to its end and hand over each line of its output (stdout and stderr) as it comes.
 
@@ -62,6 +63,8 @@ class Tool:
         :param scratch: a folder that is removed when the tool ends and we no longer live then.
         :param afterwards: commands that are run before that, in the same folder and environment, when the
             tool ends and we no longer live then.
+        :param beside: a program and its arguments that runs the tool, and does something beside it; empty:
+            none.
         :return: the exit status.
         :raises ToolInterruptedError: if :meth:`interrupt` ended it.
         :raises FileNotFoundError: if the program is not there.
@@ -75,7 +78,9 @@ class Tool:
                 # -I: nothing from the environment or the current folder gets into the caretaker itself.
                 [
                     *(sys.executable, "-I", caretaker.__file__, str(os.getpid()), str(scratch or "")),
-                    *(json.dumps([list(command) for command in afterwards]), *argv),
+                    json.dumps([list(command) for command in afterwards]),
+                    *beside,
+                    *argv,
                 ],
                 cwd=cwd,
                 env=dict(env),
@@ -99,6 +104,11 @@ class Tool:
         if self._interrupted_at is not None:
             raise ToolInterruptedError(f"{argv[0]} was told to stop and ended with status {child.returncode}")
         return child.returncode
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was told to stop."""
+        return self._interrupted_at is not None
 
     def interrupt(self) -> None:
         """Ask the tool and all it started to stop, and give it a moment to.

@@ -53,15 +53,18 @@ class DecideLayersOperator(_LayerOperator, BranchMixIn):
         self.otherwise = otherwise
 
     def execute(self, context: Context) -> None:
-        """Decide, keep the decisions as this task's result, and skip what is not baked."""
+        """Clean up after killed bakes, decide, keep the decisions as the result, skip what is not baked."""
         params = context["params"]
         deployment = self.deployment(context)
         deployment.ledger.read()
-        decisions = self.bakery(deployment).decide(
-            rebuild=params["rebuild"],
-            application_ref=params["application_ref"] or None,
-            ami_id=params["ami_id"] or None,
-        )
+        bakery = self.bakery(deployment)
+        with deployment.kept_alive(self.log.warning):
+            bakery.tidy()
+            decisions = bakery.decide(
+                rebuild=params["rebuild"],
+                application_ref=params["application_ref"] or None,
+                ami_id=params["ami_id"] or None,
+            )
         # do_branch ends the task by an exception where it skips, so the result is kept before.
         context["ti"].xcom_push(key="return_value", value=decisions.to_json())
         first = decisions.first_to_bake
@@ -70,6 +73,9 @@ class DecideLayersOperator(_LayerOperator, BranchMixIn):
 
 class BakeLayerOperator(_LayerOperator):
     """Bake one layer with Packer, its output in the log; an image made meanwhile is taken as it is.
+
+    While another environment bakes the same inputs, it waits in its worker slot: whoever bakes has one of
+    its own already, so that waiting tasks cannot hold up what they wait for.
 
     :param layer: base, application_base or application.
     :param decisions: result of :class:`DecideLayersOperator`.

@@ -15,7 +15,7 @@ import pytest
 from moto import mock_aws
 
 from bakeroll.core.layers import bakery as bakery_module
-from tests.core.layers.test_bakery import World
+from tests.core.layers.world import World
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 ALL = ["base", "application_base", "application"]

@@ -61,7 +61,7 @@ def values(layer: str) -> dict[str, Any]:
         say=lambda line: None,
     )
     wanted = layer_document(layer)
-    return bakery.variables(wanted, image_name(layer, wanted.fingerprint, 0))
+    return bakery.variables(wanted, image_name(layer, wanted.fingerprint, 0), "0123456789abcdef")
 
 
 @pytest.mark.parametrize("layer", LAYERS)

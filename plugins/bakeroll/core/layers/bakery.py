@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,9 +11,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bakeroll.core import lease
 from bakeroll.core.aws import Clients
 from bakeroll.core.config import Environment
-from bakeroll.core.errors import ImageError
+from bakeroll.core.errors import BakeError, BakerollError, ImageError, ToolInterruptedError
 from bakeroll.core.git import Access, Git, Source
 from bakeroll.core.layers import decisions as layers
 from bakeroll.core.layers import fingerprint, images
@@ -22,6 +26,7 @@ from bakeroll.core.layers.images import Found, Image
 from bakeroll.core.layers.inputs import APPLICATION, LAYERS, Inputs, trace
 from bakeroll.core.layers.packer import Order, run_packer
 from bakeroll.core.layers.sources import prepared
+from bakeroll.core.layers.turns import Turn, Turns
 from bakeroll.core.layers.versions import tool_versions
 from bakeroll.core.process import Tool
 
@@ -29,6 +34,8 @@ from bakeroll.core.process import Tool
 _GRACE_SECONDS = 300.0
 # How many earlier images are looked at for one whose inputs are known.
 _PREVIOUS_LOOKED_AT = 10
+# A pause is made of such parts, so that a task that is told to stop does not wait for its end.
+_LONGEST_SLEEP_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -43,6 +50,9 @@ class Place:
     :param poll_seconds: pause between two looks at an image that is not available yet.
     :param worker_env: environment to take PATH, HOME and proxies from.
     :param git: what opens private git repositories.
+    :param lease_seconds: how long a bake that says nothing is believed to be alive.
+    :param now: the clock, in seconds since the epoch.
+    :param sleep: what a pause is made of.
     """
 
     packer_dir: Path
@@ -52,6 +62,9 @@ class Place:
     poll_seconds: float = 5.0
     worker_env: Mapping[str, str] = field(default_factory=lambda: dict(os.environ))
     git: tuple[Access, ...] = ()
+    lease_seconds: float = lease.SECONDS
+    now: Callable[[], float] = time.time
+    sleep: Callable[[float], object] = time.sleep
 
 
 @dataclass(frozen=True)
@@ -98,6 +111,18 @@ class Bakery:
         self._git = Git(place.git, worker_env=place.worker_env)
         self._packer_dir = place.packer_dir
         self._inputs: dict[str, Inputs] = {}
+        self._turns = Turns(
+            clients,
+            bucket=environment.state_bucket,
+            environment=name,
+            account_id=environment.account_id,
+            region=environment.region,
+            say=say,
+            pause=self._pause,
+            now=place.now,
+            seconds=place.lease_seconds,
+            poll_seconds=place.poll_seconds,
+        )
 
     def decide(
         self, *, rebuild: Rebuild = "none", application_ref: str | None = None, ami_id: str | None = None
@@ -127,7 +152,7 @@ class Bakery:
         credentials: Mapping[str, str],
         vault_password: str,
     ) -> Baked:
-        """Bake one layer, or take the image that somebody made of the same inputs meanwhile.
+        """Bake one layer, or take the image that somebody made or makes of the same inputs meanwhile.
 
         :param parent: image id to build from; for ``base`` the source AMI.
         :param commit: the application's commit, as decided; counts for the application layer only.
@@ -151,24 +176,33 @@ class Bakery:
         vault_password: str,
     ) -> Baked:
         document = self._document(layer, parent, commit)
-        found = images.find(
-            self._clients.ec2, layer, document.fingerprint, self._name, from_number=from_number
-        )
-        made = found.usable or found.pending or found.untagged
-        if made is not None:
-            self._say(f"{layer}: image {made.id} ({made.name}) was made of the same inputs meanwhile")
-            try:
-                return self._finished(document, made.id, reused=True)
-            except ImageError as error:
-                if made is found.usable:
-                    raise
-                self._say(f"{error}; it is not waited for any longer, a new one is baked")
-        # Kept before the image exists, so that there is none without its inputs.
-        fingerprint.keep(self._clients.s3, self._environment.state_bucket, document)
-        number = max(found.next_number, from_number)
-        return self._finished(
-            document, self._run(document, number, credentials, vault_password), reused=False
-        )
+        turn = self._turns.of(layer, document.fingerprint)
+        while (held := turn.take()) is not None:
+            usable = self._look(document, from_number).usable
+            if usable and turn.of_another(held):
+                return self._adopted(document, usable)
+            turn.tell(held)
+            self._pause(self._place.poll_seconds)
+        with turn.held(lost=self._tool.interrupt):
+            found = self._look(document, from_number)
+            baked = self._being_made(document, found)
+            if baked is None:
+                turn.clean()
+                number = max(found.next_number, from_number)
+                baked = self._baked(
+                    turn,
+                    document,
+                    number,
+                    from_number,
+                    credentials=credentials,
+                    vault_password=vault_password,
+                )
+            turn.clean()
+        return baked
+
+    def tidy(self) -> None:
+        """Remove what bakes that were killed left in the account, as far as they are known to be dead."""
+        self._turns.tidy()
 
     def interrupt(self) -> None:
         """Stop a running bake in order; safe to call from a signal handler."""
@@ -214,8 +248,66 @@ class Bakery:
         repository = self._environment.application.repository
         return fingerprint.document(self._inputs[layer], parent, self._versions, repository, commit)
 
-    def _look(self, document: Document) -> Found:
-        return images.find(self._clients.ec2, document.layer, document.fingerprint, self._name)
+    def _look(self, document: Document, from_number: int = 0) -> Found:
+        return images.find(
+            self._clients.ec2, document.layer, document.fingerprint, self._name, from_number=from_number
+        )
+
+    def _adopted(self, document: Document, image: Image) -> Baked:
+        self._say(f"{document.layer}: image {image.id} ({image.name}) was made of the same inputs meanwhile")
+        return self._finished(document, image.id, reused=True)
+
+    def _being_made(self, document: Document, found: Found) -> Baked | None:
+        """Adopt what nobody but AWS works on: the turn is ours."""
+        made = found.usable or found.pending or found.untagged
+        if made is None:
+            return None
+        try:
+            return self._adopted(document, made)
+        except ImageError as error:
+            if made is found.usable:
+                raise
+            self._say(f"{error}; it is not waited for any longer, a new one is baked")
+            return None
+
+    def _baked(
+        self,
+        turn: Turn,
+        document: Document,
+        number: int,
+        from_number: int,
+        *,
+        credentials: Mapping[str, str],
+        vault_password: str,
+    ) -> Baked:
+        # Kept before the image exists, so that there is none without its inputs.
+        fingerprint.keep(self._clients.s3, self._environment.state_bucket, document)
+        name = images.image_name(document.layer, document.fingerprint, number)
+        turn.begin(name, tags(document))
+        try:
+            image_id = self._run(turn, document, name, credentials=credentials, vault_password=vault_password)
+        except BakeError:
+            self._clean_after_failure(turn)
+            usable = self._look(document, from_number).usable
+            if usable is None:
+                raise
+            return self._adopted(document, usable)  # somebody with another bucket was quicker
+        return self._finished(document, image_id, reused=False)
+
+    def _clean_after_failure(self, turn: Turn) -> None:
+        """Remove what Packer, which ended by itself, could not; its own failure is what is reported."""
+        try:
+            turn.clean()
+        except (BakerollError, BotoCoreError, ClientError) as error:
+            self._say(f"not all that the bake made is removed, the next run tries again: {error}")
+
+    def _pause(self, seconds: float) -> None:
+        """Sleep, unless and until the task is told to stop."""
+        while seconds > 0:
+            if self._tool.interrupted:
+                raise ToolInterruptedError(f"{self._name}: the task was told to stop while it waited")
+            self._place.sleep(min(seconds, _LONGEST_SLEEP_SECONDS))
+            seconds -= _LONGEST_SLEEP_SECONDS
 
     def _previous(self, layer: str) -> Document | None:
         """Return the inputs of the layer's newest image that this environment could have used."""
@@ -230,15 +322,24 @@ class Bakery:
         return fingerprint.recall(self._clients.s3, self._environment.state_bucket, layer, digest)
 
     def _run(
-        self, document: Document, number: int, credentials: Mapping[str, str], vault_password: str
+        self,
+        turn: Turn,
+        document: Document,
+        name: str,
+        *,
+        credentials: Mapping[str, str],
+        vault_password: str,
     ) -> str:
-        name = images.image_name(document.layer, document.fingerprint, number)
+        def hand_over(line: str) -> None:
+            self._say(line)
+            turn.heard(line)
+
         self._say(f"baking {name} from {document.parent}")
         order = Order(
             inputs=self._inputs[document.layer],
             image_name=name,
             region=self._environment.region,
-            variables=self.variables(document, name),
+            variables=self.variables(document, name, turn.token),
             packer_version=self._versions["Packer"],
             application=self._application(document),
         )
@@ -248,8 +349,9 @@ class Bakery:
             tool=self._tool,
             credentials=credentials,
             vault_password=vault_password,
-            say=self._say,
+            say=hand_over,
             worker_env=self._place.worker_env,
+            beside=turn.beside(self._environment.region, self._clients.s3.meta.endpoint_url),
         )
 
     def _application(self, document: Document) -> Path | None:
@@ -259,16 +361,18 @@ class Bakery:
         source = Source(document.repository, document.commit)
         return self._git.archive(source, document.commit)
 
-    def variables(self, document: Document, name: str) -> dict[str, Any]:
+    def variables(self, document: Document, name: str, bake: str) -> dict[str, Any]:
         """Return the values of the template's variables that only a run knows.
 
         :param name: the image's name.
+        :param bake: the bake's token.
         """
         known: dict[str, Any] = {
             "region": self._environment.region,
             "layer": document.layer,
             "source_ami": document.parent,
             "image_name": name,
+            "bake": bake,
             "tags": tags(document),
             "custom_endpoint_ec2": self._place.custom_endpoint_ec2,
             "environment": document.environment,

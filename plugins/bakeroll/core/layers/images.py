@@ -19,7 +19,7 @@ TAG_COMMIT = "bakeroll:commit"
 RELEASED: Literal["released"] = "released"
 REJECTED: Literal["rejected"] = "rejected"
 # States an image never leaves for `available`. Source: EC2 API, Image, "state".
-_DEAD = ("failed", "error", "invalid", "deregistered")
+DEAD = ("failed", "error", "invalid", "deregistered")
 _UNKNOWN_SECONDS = 60.0
 
 
@@ -85,7 +85,7 @@ def find(ec2: EC2Client, layer: str, fingerprint: str, environment: str, *, from
     named = _describe(ec2, [{"Name": "name", "Values": [f"{stem}*"]}])
     counted = sorted(tagged, key=lambda image: (image.number, image.created), reverse=True)
     counted = [image for image in counted if image.number >= from_number]
-    unmarked = [image for image in named if TAG_FINGERPRINT not in image.tags and image.state not in _DEAD]
+    unmarked = [image for image in named if TAG_FINGERPRINT not in image.tags and image.state not in DEAD]
 
     def first(state: str, *, rejected: bool = False) -> Image | None:
         return next(
@@ -115,6 +115,12 @@ def newest_of_layer(ec2: EC2Client, layer: str) -> list[Image]:
 def get(ec2: EC2Client, image_id: str) -> Image | None:
     """Return one image, or None if it is not there."""
     found = _describe(ec2, [{"Name": "image-id", "Values": [image_id]}])
+    return found[0] if found else None
+
+
+def named(ec2: EC2Client, name: str) -> Image | None:
+    """Return the account's own image of a name, or None if there is none."""
+    found = _describe(ec2, [{"Name": "name", "Values": [name]}])
     return found[0] if found else None
 
 
@@ -156,7 +162,7 @@ def wait_until_available(
         waited = time.monotonic() - began
         # A new image may be unknown to the next calls for a moment; one that was seen is gone for good.
         gone = image is None and (said != "" or waited >= _UNKNOWN_SECONDS)
-        if gone or state in (*_DEAD, "disabled") or waited >= timeout_seconds:
+        if gone or state in (*DEAD, "disabled") or waited >= timeout_seconds:
             raise ImageError(
                 f"image {image_id} is {state} after {waited:.0f} s, not available; look at it in EC2, and "
                 "run again to bake another"

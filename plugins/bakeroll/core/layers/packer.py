@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakeroll.core.errors import BakeError
+from bakeroll.core.errors import BakeError, ToolInterruptedError
 from bakeroll.core.layers.inputs import Inputs, variable_files
 from bakeroll.core.layers.packer_output import Transcript, image_of_manifest
 from bakeroll.core.layers.staging import stage
@@ -29,6 +29,8 @@ _PASSED_ON = (
     "PACKER_CONFIG_DIR",
 )
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+# As shells tell it: 128 and the signal's number.
+_KILLED = 128
 _QUIET = {
     "CHECKPOINT_DISABLE": "1",
     "PACKER_NO_COLOR": "1",
@@ -66,6 +68,7 @@ def run_packer(
     vault_password: str,
     say: Callable[[str], object],
     worker_env: Mapping[str, str] | None = None,
+    beside: Sequence[str] = (),
 ) -> str:
     """Run Packer to its end and return the id of the image it made.
 
@@ -76,8 +79,9 @@ def run_packer(
     :param credentials: ``AWS_*`` variables.
     :param vault_password: written to a private file while Packer runs, and nowhere else.
     :param say: gets each line of output.
+    :param beside: runs Packer and keeps its lease meanwhile; empty: there is none.
     :raises BakeError: if Packer or Ansible failed, with the line that says why.
-    :raises ToolInterruptedError: if the tool was interrupted.
+    :raises ToolInterruptedError: if the tool was interrupted, or killed by somebody.
     """
     with private_folder("bake") as work:
         staged, temporary = work / "packer", work / "tmp"
@@ -113,7 +117,13 @@ def run_packer(
                 say(text)
 
         for argv in commands(order, value_file):
-            status = _run(tool, argv, cwd=staged, env=env, on_line=hand_over, work=work)
+            status = _run(tool, argv, cwd=staged, env=env, on_line=hand_over, work=work, beside=beside)
+            if status < 0 or status > _KILLED:
+                signal = -status if status < 0 else status - _KILLED
+                raise ToolInterruptedError(
+                    f"{order.image_name}: {argv[0]} {argv[1]} was killed by signal {signal}; what it left "
+                    "in the account is removed on the next try"
+                )
             if status != 0:
                 raise BakeError(
                     f"{order.image_name}: {argv[0]} {argv[1]} failed with status {status}: "
@@ -149,8 +159,9 @@ def _run(
     env: Mapping[str, str],
     on_line: Callable[[str], None],
     work: Path,
+    beside: Sequence[str],
 ) -> int:
     try:
-        return tool.run(argv, cwd=cwd, env=env, on_line=on_line, scratch=work)
+        return tool.run(argv, cwd=cwd, env=env, on_line=on_line, scratch=work, beside=beside)
     except FileNotFoundError as error:
         raise BakeError(f"{argv[0]} is not installed where PATH of the Airflow worker finds it") from error
