@@ -173,7 +173,8 @@ class Environment(_Model):
         description="AWS account, in quotes; checked against the caller before anything is done."
     )
     state_bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = Field(
-        description="S3 bucket of Terraform state, journal, plans, releases and layer inputs."
+        description="S3 bucket of Terraform state, journal, plans, releases, layer inputs and leases; one an "
+        "account, so that its environments share bakes."
     )
     aws_conn_id: Text = Field(default="aws_default", description="Airflow connection to AWS.")
     vault_conn_id: Text = Field(
