@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from bakeroll.core.errors import LockedError, RetryableError, StalePlanError, ToolInterruptedError
+from bakeroll.core.errors import LockedError, PlanError, RetryableError, StalePlanError, ToolInterruptedError
 from bakeroll.core.identity import Process, marked
 from bakeroll.core.terraform import PlanLocation, State, Terraform
 from bakeroll.core.terraform.lock import MARKER, StateLock
@@ -76,28 +76,28 @@ def eventually(holds: Callable[[], Any]) -> Any:
 class World:
     """A root module whose apply stands still in the middle."""
 
-    def __init__(self, cloud: Cloud, folder: Path) -> None:
+    def __init__(self, cloud: Cloud, folder: Path, bucket: str = "state") -> None:
         self.cloud = cloud
         self.root = folder / "root"
         self.root.mkdir()
         (self.root / "main.tf").write_text(CONFIGURATION)
         self.gate = folder / "gate"
         self.reached = folder / "gate.reached"
-        self.state = State.of_environment(folder.name, "state", REGION)
+        self.state = State.of_environment(folder.name, bucket, REGION)
         self.lines: list[str] = []
         self.s3 = cloud.client("s3")
 
     def variables(self) -> dict[str, Any]:
         return {"image": "ami-1", "gate": str(self.gate)}
 
-    def terraform(self) -> Terraform:
+    def terraform(self, on_line: Callable[[str], Any] | None = None) -> Terraform:
         return Terraform(
             environment="test",
             root=self.root,
             state=self.state,
             s3=self.s3,
             aws=self.cloud.aws,
-            on_line=self.lines.append,
+            on_line=on_line or self.lines.append,
             run="dag/second",
         )
 
@@ -251,6 +251,27 @@ def test_what_is_left_of_a_stale_plan_is_applied_and_nothing_else(world: World) 
     ):
         world.apply(location)
     assert world.lock() is None
+
+
+def test_a_state_that_could_not_be_written_is_written_once_more(cloud: Cloud, tmp_path: Path) -> None:
+    cloud.make_bucket("away")
+    world = World(cloud, tmp_path, "away")
+    location = world.plan()
+
+    def take_the_bucket_away_and_give_it_back(line: str) -> None:
+        world.lines.append(line)
+        if "terraform_data.second: Creating" in line:
+            for entry in world.s3.list_objects_v2(Bucket="away")["Contents"]:
+                world.s3.delete_object(Bucket="away", Key=entry["Key"])
+            world.s3.delete_bucket(Bucket="away")
+            world.gate.touch()
+        if line.startswith("Error: Failed to persist state"):
+            cloud.make_bucket("away")
+
+    with pytest.raises(PlanError, match="apply failed: Failed to"):
+        world.terraform(take_the_bucket_away_and_give_it_back).apply(location)
+    assert "Terraform could not write its state; trying again from errored.tfstate" in world.lines
+    assert world.terraform().outputs() == {"image": "ami-1"}
 
 
 @pytest.mark.parametrize("change", ["boot", "pid_namespace", "nobody"])
