@@ -13,7 +13,7 @@ RUN_ID = "manual__links"
 ADDRESS = (
     "https://ap-northeast-1.console.aws.amazon.com/ec2/home?region=ap-northeast-1#ImageDetails:imageId=ami-3"
 )
-VERSION = "version 0123456789ab, image ami-3 (baked: application); on base ami-1"
+VERSION = "version 0123456789ab, application ami-3 (new), application_base ami-2, base ami-1"
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import pytest
 from airflow.sdk.exceptions import TaskDeferred
 
 from bakeroll.core.layers.decisions import Decisions, LayerDecision
+from bakeroll.core.layers.images import TAG_LAYER, TAG_PARENT
 from bakeroll.core.terraform import Plan, PlanLocation
 from bakeroll.core.terraform.plans import Change
 from bakeroll.operators import terraform as terraform_operators
@@ -73,9 +74,10 @@ def test_a_plan_shows_its_state_and_says_what_is_deployed(w, monkeypatch):  # no
     monkeypatch.setattr(
         terraform_operators, "terraform", lambda *_: SimpleNamespace(plan=lambda *_, **__: plan)
     )
+    base = w.aws.image("base", {TAG_LAYER: "base"})
+    application = w.aws.image("application", {TAG_LAYER: "application", TAG_PARENT: base})
     layers = (
-        LayerDecision("base", False, (), "f", "ami-1", "base-1"),
-        LayerDecision("application_base", False, (), "f", "ami-2", "application_base-1"),
+        LayerDecision("base", False, (), "f", base, "base"),
         LayerDecision("application", True, ("the commit changed",), "f"),
     )
     decisions = Decisions(layers, "ami-0", "0123456789abcdef0123").to_json()
@@ -83,16 +85,14 @@ def test_a_plan_shows_its_state_and_says_what_is_deployed(w, monkeypatch):  # no
         task_id="plan",
         environment_file=str(w.file),
         decisions=json.loads(json.dumps(decisions)),
-        baked={"layer": "application", "image_id": "ami-3"},
+        baked={"layer": "application", "image_id": application},
     )
     pushed = {}
     given = context(pushed=pushed)
     given["params"] = {"allow_destroy": False}
-    assert operator.execute(given)["image_id"] == "ami-3"
+    assert operator.execute(given)["image_id"] == application
     links = shown(pushed)
     key = "terraform/production/terraform.tfstate"
     assert links["StateLink"] == f"/s3/object/{BUCKET}?region=ap-northeast-1&prefix={key}"
     assert links["PlanLink"].endswith("prefix=plans/production/run-1%2F")
-    assert pushed["run_note"] == (
-        "version 0123456789ab, image ami-3 (baked: application); on base ami-1, application_base ami-2"
-    )
+    assert pushed["run_note"] == f"version 0123456789ab, application {application} (new), base {base}"

@@ -56,7 +56,7 @@ class PlanOperator(DeploymentOperator, SkipMixin):
         deployment = self.deployment(context)
         decisions = Decisions.from_json(self.decisions)
         image_id = decisions.image_of(APPLICATION, baked_images(self.baked))
-        context["ti"].xcom_push(key=RUN_NOTE, value=_version(decisions, image_id))
+        context["ti"].xcom_push(key=RUN_NOTE, value=_version(deployment, decisions, image_id))
         _show(context, deployment)
         given = variables(deployment, image_id, self.log.info)
         self._terraform = terraform(deployment, self.log.info)
@@ -147,18 +147,13 @@ def _show(context: Context, deployment: Deployment, plan_key: str | None = None)
         PlanLink.show(context, region, bucket=state.bucket, folder=plan_key.rpartition("/")[0])
 
 
-def _version(decisions: Decisions, image_id: str) -> str:
+def _version(deployment: Deployment, decisions: Decisions, image_id: str) -> str:
     """Say in a few words what this run deploys."""
-    version = f"version {decisions.commit[:12]}, " if decisions.commit else ""
-    others = [
-        f"{one.layer} {one.image_id}" for one in decisions.layers if one.layer != APPLICATION and one.image_id
-    ]
-    baked = [one.layer for one in decisions.layers if one.bake]
-    return (
-        f"{version}image {image_id}"
-        + (f" (baked: {', '.join(baked)})" if baked else " (nothing baked)")
-        + (f"; on {', '.join(others)}" if others else "")
-    )
+    new = {decision.layer for decision in decisions.layers if decision.bake}
+    layers = images.lineage(deployment.clients.ec2, image_id) or [("image", image_id)]
+    named = [f"{layer} {one}" + (" (new)" if layer in new else "") for layer, one in layers]
+    version = [f"version {decisions.commit[:12]}"] if decisions.commit else []
+    return ", ".join(version + named)
 
 
 def state_of(deployment: Deployment) -> State:

@@ -23,6 +23,10 @@ DEAD = ("failed", "error", "invalid", "deregistered")
 _UNKNOWN_SECONDS = 60.0
 
 
+# Base, application_base, application; tags could be made to go round in circles.
+_LAYERS_AT_MOST = 3
+
+
 @dataclass(frozen=True)
 class Image:
     """An image as EC2 describes it.
@@ -116,6 +120,18 @@ def get(ec2: EC2Client, image_id: str) -> Image | None:
     """Return one image, or None if it is not there."""
     found = _describe(ec2, [{"Name": "image-id", "Values": [image_id]}])
     return found[0] if found else None
+
+
+def lineage(ec2: EC2Client, image_id: str) -> list[tuple[str, str]]:
+    """Return an image and those it was baked from, as (layer, image id); ends where no layer's tag is.
+
+    :param image_id: the image to begin with.
+    """
+    found: list[tuple[str, str]] = []
+    while len(found) < _LAYERS_AT_MOST and (image := get(ec2, image_id)) and TAG_LAYER in image.tags:
+        found.append((image.tags[TAG_LAYER], image.id))
+        image_id = image.tags.get(TAG_PARENT, "")
+    return found
 
 
 def named(ec2: EC2Client, name: str) -> Image | None:
