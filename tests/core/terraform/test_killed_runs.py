@@ -274,6 +274,13 @@ def test_a_state_that_could_not_be_written_is_written_once_more(cloud: Cloud, tm
     assert world.terraform().outputs() == {"image": "ami-1"}
 
 
+def test_a_backend_that_locks_otherwise_is_left_to_terraform(world: World) -> None:
+    main = world.root / "main.tf"
+    main.write_text(CONFIGURATION.replace("use_lockfile = true", "use_lockfile = false"))
+    world.plan()
+    assert "the backend does not lock in its bucket alone: Terraform takes its lock itself" in world.lines
+
+
 @pytest.mark.parametrize("change", ["boot", "pid_namespace", "nobody"])
 def test_a_lock_whose_holder_cannot_be_proven_dead_stays(cloud: Cloud, change: str) -> None:
     """No Terraform needed: it is the bucket's object that decides."""
