@@ -86,6 +86,12 @@ def check_account(clients: Clients, environment: str, account_id: str) -> None:
         )
 
 
+CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
+"""S3's codes for a condition of a write that was not met."""
+MISSING = frozenset({"NoSuchKey", "404"})
+"""S3's codes for an object that is not there."""
+
+
 def error_code(error: ClientError) -> str:
     """Return AWS's code of an error, such as ``ValidationError``."""
     return str(error.response.get("Error", {}).get("Code", ""))

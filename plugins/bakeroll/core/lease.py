@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bakeroll.core.aws import error_code
+from bakeroll.core.aws import CONFLICTS, MISSING, error_code
 from bakeroll.core.errors import LeaseLostError
 
 if TYPE_CHECKING:
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 SECONDS = 60.0
 """How long a holder that says nothing is believed to be at it. It renews four times in that time."""
-
-_CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-_MISSING = frozenset({"NoSuchKey", "404"})
 
 
 @dataclass(frozen=True)
@@ -151,7 +148,7 @@ class LeaseObject:
             try:
                 self._s3.delete_object(Bucket=self.bucket, Key=self.key, IfMatch=found[1])
             except ClientError as error:
-                if error_code(error) not in _CONFLICTS | _MISSING:
+                if error_code(error) not in CONFLICTS | MISSING:
                     raise
                 continue
             return
@@ -188,7 +185,7 @@ class LeaseObject:
         try:
             answer = self._s3.get_object(Bucket=self.bucket, Key=self.key)
         except ClientError as error:
-            if error_code(error) in _MISSING:
+            if error_code(error) in MISSING:
                 return None
             raise
         return Lease(**json.loads(answer["Body"].read())), answer["ETag"]
@@ -214,7 +211,7 @@ class LeaseObject:
                 **condition,  # type: ignore[arg-type]
             )
         except ClientError as error:
-            if error_code(error) not in _CONFLICTS | _MISSING:
+            if error_code(error) not in CONFLICTS | MISSING:
                 raise
             return False
         return True

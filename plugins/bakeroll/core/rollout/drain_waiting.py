@@ -16,12 +16,11 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from bakeroll.core.aws import Clients, error_code
+from bakeroll.core.aws import CONFLICTS, Clients, error_code
 from bakeroll.core.errors import DrainError
 from bakeroll.core.rollout import terminations
 from bakeroll.core.rollout.commands import Invocation
 from bakeroll.core.rollout.emptying import HELD, RETAINED, Emptying, Picture, Place
-from bakeroll.core.rollout.journal import CONFLICTS
 from bakeroll.core.rollout.known_fleets import KnownFleet
 from bakeroll.core.rollout.receipts import Receipt
 from bakeroll.core.steps import Decision, Done, Wait

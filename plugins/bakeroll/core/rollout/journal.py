@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
-from bakeroll.core.aws import error_code
+from bakeroll.core.aws import CONFLICTS, MISSING, error_code
 from bakeroll.core.errors import LockedError, OwnershipLostError
 
 if TYPE_CHECKING:
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 60.0
 """How long an owner that says nothing is believed to be still acting. Whoever acts or waits renews the
 lease, tasks that run a tool for many minutes too."""
-
-CONFLICTS = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
-MISSING = frozenset({"NoSuchKey", "404"})
 
 
 class _Record(BaseModel):

@@ -14,8 +14,7 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict
 
 from bakeroll.core import config
-from bakeroll.core.aws import error_code
-from bakeroll.core.rollout.journal import MISSING
+from bakeroll.core.aws import MISSING, error_code
 from bakeroll.core.terraform import FleetOutput
 
 if TYPE_CHECKING:

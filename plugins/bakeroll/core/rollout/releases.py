@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import ClientError
 
-from bakeroll.core.aws import error_code
-from bakeroll.core.rollout.journal import CONFLICTS, Journal
+from bakeroll.core.aws import CONFLICTS, error_code
+from bakeroll.core.rollout.journal import Journal
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
