@@ -11,7 +11,7 @@
     │   ├── BakeError               Packer or Ansible failed
     │   ├── PlanError               Terraform refused, or the plan does what this run may not do
     │   │   └── StalePlanError      the state was changed after the plan was made
-    │   ├── LockedError             somebody else holds the Terraform state or the journal
+    │   ├── LockedError             somebody else holds the Terraform state, the journal or a bake's lease
     │   ├── OwnershipLostError      another run took the journal over: this one may not act any more
     │   ├── FleetError              the fleet is in a state that a rollout cannot start from or end in
     │   │   └── GroupMissingError   a fleet's Auto Scaling group does not exist

@@ -17,12 +17,13 @@ from moto import mock_aws
 from moto.ec2.models import ec2_backends
 
 from bakeroll.core.aws import Clients
-from bakeroll.core.errors import BakeError, LeftOverError, ToolInterruptedError
+from bakeroll.core.errors import BakeError, LeftOverError, LockedError, ToolInterruptedError
 from bakeroll.core.layers import bakery as bakery_module
 from bakeroll.core.layers import images
 from bakeroll.core.layers.bakery import Baked, Bakery, Place
 from bakeroll.core.layers.left_overs import Begun, LeftOvers
 from bakeroll.core.layers.packer import Order
+from bakeroll.core.layers.turns import LONGEST_WAIT_SECONDS
 from bakeroll.core.lease import LeaseObject
 from tests.core.layers.world import ACCOUNT, BUCKET, REGION, World
 
@@ -173,9 +174,9 @@ def parent(number: int) -> str:
 def test_killed_after_any_change_the_next_try_ends_in_one_image_and_nothing_else(
     world: World, running: Callable[..., None]
 ) -> None:
-    kills, mortal = 0, Mortal()
+    kills, mortal, before = 0, Mortal(), account(world)
     for number in itertools.count(1):
-        before, orders = account(world), len(world.orders)
+        orders = len(world.orders)
         dying = Process(world, number, mortal)
         running(dying.packer)
         try:
@@ -188,6 +189,7 @@ def test_killed_after_any_change_the_next_try_ends_in_one_image_and_nothing_else
         baked = heir.bake(parent(number))
         after = account(world)
         assert growth(before, after) == {"images": 1, "snapshots": 1}, (number, world.said[-20:])
+        before = after
         image = images.get(world.clients.ec2, baked.image_id)
         assert image is not None
         assert images.untagged_parts(world.clients.ec2, image, image.tags) == []
@@ -350,6 +352,21 @@ def test_a_lost_turn_stops_packer(world: World, running: Callable[..., None]) ->
         process.bake(parent(1), bakery)
     assert bakery._tool.interrupted
     assert len(account(world)["leases"]) == 1, "the lease of whoever took over stays"
+
+
+def test_a_bake_that_hangs_is_not_waited_for_for_ever(world: World) -> None:
+    process = Process(world)
+    hanging = process.bakery("staging")._turns.of("base", "0" * 64)
+    assert hanging.take() is None
+    held = hanging._lease.peek()
+    assert held is not None
+    waiting = process.bakery()._turns.of("base", "0" * 64)
+    waiting.tell(held)
+    world.clock.now += LONGEST_WAIT_SECONDS + 1
+    with pytest.raises(
+        LockedError, match=r"waited in vain for staging's bake of base-0+\.json: 14401 s; see"
+    ):
+        waiting.tell(held)
 
 
 def begun(world: World, **made: Any) -> Begun:

@@ -45,10 +45,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bakeroll.core import lease as leases
 from bakeroll.core.aws import Clients
-from bakeroll.core.errors import BakerollError
+from bakeroll.core.errors import BakerollError, LockedError
 from bakeroll.core.layers import lease_keeper
 from bakeroll.core.layers.left_overs import Begun, LeftOvers
 from bakeroll.core.lease import Lease, LeaseObject
+
+LONGEST_WAIT_SECONDS = 4 * 3600.0
+"""A bake that lives longer hangs: its waits for an instance and for an image are an hour each."""
 
 _SAID_EVERY_SECONDS = 15.0
 # What Packer says before or when it makes something that carries no tag of ours.
@@ -97,19 +100,20 @@ class Turn:
         return None
 
     def tell(self, held: Lease) -> None:
-        """Say now and then for whom is waited."""
+        """Say now and then for whom is waited.
+
+        :raises LockedError: if that takes longer than a bake does.
+        """
         now = self._now()
         self._since = now if self._since is None else self._since
+        what = [begun.image for begun in _begun(held.facts)[-1:]] or [self._lease.key.rpartition("/")[2]]
+        waited = f"{held.holder}'s bake of {what[0]}: {now - self._since:.0f} s"
+        if now - self._since > LONGEST_WAIT_SECONDS:
+            raise LockedError(f"waited in vain for {waited}; see what holds its run up, or mark it failed")
         if self._said_at and now - self._said_at < _SAID_EVERY_SECONDS:
             return
         self._said_at = now
-        what = (
-            ", ".join(begun.image for begun in _begun(held.facts)[-1:]) or self._lease.key.rpartition("/")[2]
-        )
-        self._say(
-            f"waiting for {held.holder}'s bake of {what}: {now - self._since:.0f} s, "
-            f"lease renewed {max(0.0, now - held.renewed_at):.0f} s ago"
-        )
+        self._say(f"waiting for {waited}, lease renewed {max(0.0, now - held.renewed_at):.0f} s ago")
 
     @contextmanager
     def held(self, lost: Callable[[], object]) -> Iterator[None]:
