@@ -294,7 +294,7 @@ def test_a_lock_whose_holder_cannot_be_proven_dead_stays(cloud: Cloud, change: s
         "Created": "2026-01-01T00:00:00Z",
     }
     s3.put_object(Bucket="state", Key=f"{key}.tflock", Body=json.dumps(info).encode())
-    lock = StateLock(s3, "state", key, environment="test", run="dag/second", say=print)
+    lock = StateLock(s3, "state", key, environment="test", run="dag/second", say=print, own_wait_seconds=0)
     with pytest.raises(LockedError) as caught, lock.held("Apply"):
         pytest.fail("it is somebody else's")
     for part in ("test: ", "alice@laptop", "2026-01-01", "OperationTypeApply", "force-unlock b6a3f3a4"):

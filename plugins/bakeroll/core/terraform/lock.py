@@ -41,6 +41,9 @@ PROVIDER = "terraform-provider-"
 OWN_WAIT_SECONDS = 1800.0
 """How long a Terraform that outlived its killed task is waited for: a load balancer takes minutes to make."""
 
+ELSEWHERE_WAIT_SECONDS = 300.0
+"""How long one on another machine is waited for: it may live, and then gives the lock back by itself."""
+
 _POLL_SECONDS = 2.0
 _TAKEN = frozenset({"PreconditionFailed", "ConditionalRequestConflict", "412", "409"})
 _GONE = frozenset({"NoSuchKey", "404"})
@@ -166,12 +169,20 @@ class StateLock:
                 self._delete(holder.tag)
                 continue
             waited = time.monotonic() - began
-            if waited >= (self._own_wait_seconds if state == "alive" else self._wait_seconds):
+            if waited >= self._patience(state):
                 raise self._refusal(holder, state, waited)
             if holder.lock_id != said:
                 said = holder.lock_id
                 self._say(f"waiting for the state lock of {holder.described()}")
             time.sleep(_POLL_SECONDS)
+
+    def _patience(self, state: str) -> float:
+        """Return how many seconds a lock is waited for."""
+        if state == "alive":
+            return self._own_wait_seconds
+        if state == "elsewhere":
+            return min(self._own_wait_seconds, ELSEWHERE_WAIT_SECONDS)
+        return self._wait_seconds
 
     def _refusal(self, holder: Holder, state: str, waited: float) -> LockedError | RetryableError:
         told = f"{self._environment}: the Terraform state is locked by {holder.described()}"
