@@ -23,10 +23,10 @@ PAGE = REPOSITORY / "docs" / "environment.md"
 
 INTRODUCTION = """# Environment files
 
-One file an environment: `dags/environments/<name>.yaml`; its DAG is `rolling_deployment_<name>`. A name has
-small letters, digits and `_`. An unknown key, a wrong type or an impossible value is refused in one line that
-names file, key, value and what was expected. It shows as an import error in the Airflow UI, and the other
-environments go on.
+One file an environment: `dags/environments/<name>.yaml`; its DAGs are `rolling_deployment_<name>` and, for
+[drains outside deployments](drains.md), `drain_terminating_<name>`. A name has small letters, digits and `_`.
+An unknown key, a wrong type or an impossible value is refused in one line that names file, key, value and
+what was expected. It shows as an import error in the Airflow UI, and the other environments go on.
 
 Your editor checks the file too, by `dags/environments/schema.json`. Durations are a whole number and a unit:
 `30s`, `15m`, `2h`. Secrets are not written here but kept in Airflow connections.
