@@ -116,6 +116,16 @@ class AirflowClient:
         answer = self._call("GET", f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")
         return Run(run_id, answer["state"], answer.get("duration"))
 
+    def run_states(self, dag_id: str) -> dict[str, str]:
+        """Look at the newest runs of a DAG, a page of them.
+
+        :param dag_id: the DAG.
+        :return: run id -> Airflow's word for its state.
+        """
+        query: dict[str, str | int] = {"limit": PAGE, "order_by": "-run_after"}
+        found = self._call("GET", f"/dags/{quote(dag_id)}/dagRuns", params=query)["dag_runs"]
+        return {each["dag_run_id"]: each["state"] for each in found}
+
     def tasks(self, dag_id: str, run_id: str) -> list[Task]:
         """Look at all task instances of a run.
 

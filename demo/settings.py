@@ -16,6 +16,8 @@ ENVIRONMENT = "development"
 #: Its fleet behind the load balancer.
 FLEET = "web"
 DAG_ID = f"rolling_deployment_{ENVIRONMENT}"
+#: Drains what terminates outside deployments.
+DRAIN_DAG_ID = f"drain_terminating_{ENVIRONMENT}"
 REGION = "ap-northeast-1"
 ACCOUNT_ID = "123456789012"
 #: The sandbox takes any credentials; these are no secret. Deployments act with this key and nothing else

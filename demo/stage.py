@@ -18,6 +18,7 @@ from demo.airflow_client import AirflowClient
 from demo.settings import (
     COLLECTOR_PORT,
     DAG_ID,
+    DRAIN_DAG_ID,
     HOST,
     ROOT,
     DemoError,
@@ -86,9 +87,10 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stage:
         say("Airflow: making its database, starting its processes")
         starting = beside.submit(airflow.start, settings, variables)
         ground = prepare(settings, facts, say, beside)
-        client = airflow.wait(
-            settings, starting.result(), DAG_ID, say, client=AirflowClient(settings.airflow_url)
-        )
+        started, client = starting.result(), AirflowClient(settings.airflow_url)
+        for dag_id in (DAG_ID, DRAIN_DAG_ID):
+            airflow.wait(settings, started, dag_id, say, client=client)
+            client.unpause(dag_id)
     except BaseException:
         services.stop(settings.build)  # what a thread waits for ends, and so the thread
         beside.shutdown(cancel_futures=True)
@@ -96,7 +98,6 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stage:
         raise
     beside.shutdown(wait=False)
     say(f"Airflow is ready: {settings.airflow_url}")
-    client.unpause(DAG_ID)
     return Stage(settings, client, ground.account, ground.repository, ground.being_made)
 
 
