@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 
 from bakeroll.core.errors import AccountError, DrainError
 from bakeroll.core.terraform import FleetOutput
+from bakeroll.operators import base
 from bakeroll.operators.terminations import DrainWaitingOperator, FindWaitingOperator
 from sandbox.virtual import Behaviour
 from tests.core.rollout.harness import DOCUMENT
 from tests.operators.test_steps import context, run_task, w  # noqa: F401 - the fixture
+
+
+@pytest.fixture(autouse=True)
+def virtual_pauses(w, monkeypatch):  # noqa: F811
+    monkeypatch.setattr(base, "time", SimpleNamespace(sleep=w.aws.clock.advance))
 
 
 def deployed(w):  # noqa: F811
@@ -44,6 +52,7 @@ def test_what_waits_is_found_and_drained_without_holding_a_worker(w):  # noqa: F
     (gone,) = terminate(w)
     (chunk,) = find(w).execute(context())
     assert chunk == {"fleet": "web", "instance_ids": [gone]}
+    w.aws.hypervisor.default.command_seconds = 60
     operator = drain(w, chunk)
     assert operator.title == f"web: {gone}"
     receipts, waited = run_task(w, operator)
@@ -53,6 +62,14 @@ def test_what_waits_is_found_and_drained_without_holding_a_worker(w):  # noqa: F
     assert command["Parameters"]["StopUnits"] == ["web.service"], "as the environment file says"
     w.settle()
     assert find(w).execute(context()) == []
+
+
+def test_a_short_flush_needs_no_trigger(w):  # noqa: F811
+    deployed(w)
+    terminate(w)
+    (chunk,) = find(w).execute(context())
+    receipts, waited = run_task(w, drain(w, chunk))
+    assert (len(receipts), waited) == (1, 0)
 
 
 def test_before_the_first_deployment_nothing_is_asked(w):  # noqa: F811

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,12 +11,14 @@ from airflow.sdk import BaseOperator
 
 from bakeroll.core.deployment import Deployment
 from bakeroll.core.errors import FinalError, OwnershipLostError
-from bakeroll.core.steps import Step, Wait, advance
+from bakeroll.core.steps import Done, Step, Wait, advance
 from bakeroll.hooks.account import AccountHook
 from bakeroll.triggers.step import StepTrigger
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+LOOK_SECONDS = 1.0
 
 
 class DeploymentOperator(BaseOperator):
@@ -46,6 +49,9 @@ class StepOperator(DeploymentOperator):
     :param step: the step's name, as :meth:`bakeroll.core.deployment.Deployment.step` knows it.
     """
 
+    looks_before_deferring = 0
+    """How often the worker itself looks again: what ends within seconds ends sooner than a trigger's turn."""
+
     def __init__(self, *, step: str, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.step = step
@@ -70,7 +76,7 @@ class StepOperator(DeploymentOperator):
         """Look and act until there is nothing to do but wait, or the end is reached."""
         deployment = self.deployment(context)
         try:
-            outcome = advance(self.make(deployment, context, arguments), self.log.info)
+            outcome = self._advance(self.make(deployment, context, arguments))
         except OwnershipLostError:
             raise
         except FinalError:
@@ -90,6 +96,15 @@ class StepOperator(DeploymentOperator):
                 kwargs={"arguments": dict(arguments)},
             )
         return outcome.result
+
+    def _advance(self, step: Step) -> Wait | Done:
+        outcome = advance(step, self.log.info)
+        for _ in range(self.looks_before_deferring):
+            if not isinstance(outcome, Wait):
+                break
+            time.sleep(LOOK_SECONDS)
+            outcome = advance(step, self.log.info)
+        return outcome
 
 
 def owner(context: Context) -> str:

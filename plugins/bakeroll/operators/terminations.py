@@ -17,6 +17,7 @@ from bakeroll.operators.commands import show_newest
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from bakeroll.core.deployment import Deployment
 
 LONGEST_HOLD = timedelta(hours=48)
 """The longest that a lifecycle hook holds an instance
@@ -57,10 +58,19 @@ class DrainWaitingOperator(StepOperator):
 
     template_fields: Sequence[str] = ("chunk",)
     operator_extra_links = (AutoScalingGroupLink(), CommandLink())
+    # A flush takes two or three seconds, a trigger's turn with the worker that follows it ten.
+    looks_before_deferring = 5
 
     def __init__(self, *, chunk: Any, **kwargs: Any) -> None:
         super().__init__(step="drain_waiting", **kwargs)
         self.chunk = chunk
+        self._made: Deployment | None = None
+
+    def deployment(self, context: Context) -> Deployment:
+        """Return the environment as this task sees it; its clients take a second to make, so only once."""
+        if self._made is None:
+            self._made = super().deployment(context)
+        return self._made
 
     @property
     def title(self) -> str:

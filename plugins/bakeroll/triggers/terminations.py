@@ -16,7 +16,7 @@ LONG_POLL_SECONDS = 20
 """The longest that SQS waits for a message (API reference, ReceiveMessage)."""
 BATCH = 10
 """The most messages that SQS hands over at once (API reference, ReceiveMessage)."""
-SETTLING_SECONDS = 2.0
+SETTLING_SECONDS = 1.0
 """A scale-in's messages come within seconds of each other: those that follow the first join it."""
 RETRY_SECONDS = 30.0
 """An account that does not answer, or has no queue yet, is asked again that much later."""
