@@ -95,6 +95,7 @@ def test_all_that_a_killed_packer_left_is_found(endpoint: str, clients: Clients)
         custom_endpoint_ec2=endpoint,
         worker_env={**os.environ, "PATH": PATH},
         poll_seconds=0.2,
+        lease_seconds=3600,
     )
     bakery = Bakery("development", Environment.model_validate(facts), clients=clients, place=place, say=say)
     with pytest.raises(ToolInterruptedError, match="killed by signal 9; what it left"):
