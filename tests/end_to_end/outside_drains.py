@@ -22,6 +22,7 @@ from demo.stage import Stage
 GROUP = f"{ENVIRONMENT}-{FLEET}"
 RULE = TOPIC = f"{ENVIRONMENT}-terminations"
 HELD = "Terminating:Wait"
+PAST = "Terminating:Proceed"
 POLL_SECONDS = 0.5
 #: A loaded machine may take minutes for what takes seconds; nothing here is judged by it.
 PATIENCE_SECONDS = 600.0
@@ -168,8 +169,9 @@ class OutsideDrains:
         """Act under load, watch until the group is whole again, and bring in the log lines."""
         collected = collector.request_ids(self._stage.settings.collected)
         load = traffic.LoadProcess(self._stage.settings, self._url, name)
+        before = set(self._states())
         act()
-        drained = self._await_held(count)
+        drained = self._await_held(count, before)
         after()
         self._await("all are let go", lambda: self._let_go(drained))
         self._await("the group is whole", lambda: self._healthy() == self._size)
@@ -190,12 +192,14 @@ class OutsideDrains:
         self._say(f"log lines: {lines}; {summary.sent} requests, {len(summary.errors)} failed")
         return Outside(list(drained.values()), lines, tuple(summary.errors))
 
-    def _await_held(self, count: int) -> dict[str, Drained]:
+    def _await_held(self, count: int, before: set[str]) -> dict[str, Drained]:
+        """Wait until so many have come to their hook; on a stalled machine one may be past it already."""
         found: dict[str, Drained] = {}
 
         def all_held() -> bool:
-            for instance_id, state in self._states().items():
-                if state == HELD and instance_id not in found:
+            states = self._states()
+            for instance_id in before.difference(found):
+                if states.get(instance_id, PAST).startswith("Terminating:"):
                     self._say(f"{instance_id} waits at its hook")
                     found[instance_id] = Drained(instance_id, time.time())
             return len(found) == count
