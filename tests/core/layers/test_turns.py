@@ -280,13 +280,15 @@ def test_a_packer_that_outlives_its_task_is_waited_for_and_its_image_adopted(
     held = LeaseObject(world.clients.s3, BUCKET, key, "?").peek()
     assert held is not None
     beside = LeaseObject(world.clients.s3, BUCKET, key, held.owner, now=world.clock)
-    began = world.clock.now
+    began = renewed = world.clock.now
 
     def sleep(seconds: float) -> None:
         world.clock.sleep(seconds)
-        if world.orders:
+        nonlocal renewed
+        if world.orders or world.clock.now - renewed < 15:
             return
         beside.update()  # as the process beside Packer does
+        renewed = world.clock.now
         if world.clock.now - began > 70:
             dying.packer(orders[0], say=lambda line: None)
 

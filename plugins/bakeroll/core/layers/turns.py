@@ -144,8 +144,7 @@ class Turn:
         if not groups and not instances:
             return
         try:
-            known = {begun.token: begun for begun in _begun(self._lease.own().facts)}
-            self._note(known[self.token].with_made(groups=groups, instances=instances))
+            self._lease.update(lambda facts: _with_made(facts, self.token, groups, instances))
         except (BakerollError, BotoCoreError, ClientError) as error:
             # No reason to stop a bake that goes well; the instance tells of its security group too.
             self._say(f"not noted for a clean-up after a kill: {', '.join([*groups, *instances])}: {error}")
@@ -250,6 +249,16 @@ class Turns:
 
 def _begun(facts: Mapping[str, Any]) -> list[Begun]:
     return [Begun.from_json(entry) for entry in facts.get("begun", [])]
+
+
+def _with_made(
+    facts: Mapping[str, Any], token: str, groups: list[str], instances: list[str]
+) -> dict[str, Any]:
+    known = [
+        begun.with_made(groups=groups, instances=instances) if begun.token == token else begun
+        for begun in _begun(facts)
+    ]
+    return {**facts, "begun": [begun.to_json() for begun in known]}
 
 
 def _without(facts: Mapping[str, Any], token: str) -> dict[str, Any]:
