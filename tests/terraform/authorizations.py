@@ -304,8 +304,6 @@ UNUSED = {
     ],
     "why an instance does not come up": ["ec2:GetConsoleOutput"],
     "a drain that takes longer than the hook waits": ["autoscaling:RecordLifecycleActionHeartbeat"],
-    "which commands a drain that was cut off has sent": ["ssm:ListCommands"],
-    "the groups of all fleets, by tag": ["autoscaling:DescribeTags"],
     "drains outside deployments": ["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"],
 }  # fmt: skip
 """Why what no recorded call needed is allowed."""

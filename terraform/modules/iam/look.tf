@@ -8,7 +8,6 @@ data "aws_iam_policy_document" "look" {
       "autoscaling:DescribeAutoScalingInstances",
       "autoscaling:DescribeLifecycleHooks",
       "autoscaling:DescribeScalingActivities",
-      "autoscaling:DescribeTags",
       "ec2:DescribeImages",
       "ec2:DescribeInstanceStatus",
       "ec2:DescribeInstanceTypeOfferings",
@@ -36,7 +35,6 @@ data "aws_iam_policy_document" "look" {
       "ssm:DescribeInstanceInformation",
       "ssm:GetCommandInvocation",
       "ssm:ListCommandInvocations",
-      "ssm:ListCommands",
     ]
     resources = ["*"]
   }

@@ -55,7 +55,6 @@ data "aws_iam_policy_document" "rollout" {
     sid = "WakeUpCalls"
     actions = [
       "sqs:DeleteMessage",
-      "sqs:GetQueueAttributes",
       "sqs:GetQueueUrl",
       "sqs:ReceiveMessage",
     ]
