@@ -306,3 +306,8 @@ def test_wrong_values_are_refused(planner: Planner) -> None:
         "instance_resources must be ARNs",
     ):
         assert complaint in said
+
+
+def test_an_environments_state_is_not_that_of_the_policies(planner: Planner) -> None:
+    said = refused_by(planner, "access", {**VARIABLES, "environment": "access"})
+    assert "environment must not be access or network" in said

@@ -32,6 +32,12 @@ variable "environment" {
     condition     = !can(regex("^(aws|amazon|amzn|internal_|sg_|sg$)", var.environment))
     error_message = "environment must not begin with aws, amazon, amzn, internal_ or sg_, nor be sg."
   }
+
+  # The states of terraform/access and of the network lie in folders of these names.
+  validation {
+    condition     = !contains(["access", "network"], var.environment)
+    error_message = "environment must not be access or network."
+  }
 }
 
 variable "network" {

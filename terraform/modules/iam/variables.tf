@@ -6,6 +6,12 @@ variable "environment" {
     condition     = can(regex("^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$", var.environment))
     error_message = "environment must be 1 to 32 lower case letters, digits and underscores, a letter first, no underscore last."
   }
+
+  # The states of terraform/access and of the network lie in folders of these names.
+  validation {
+    condition     = !contains(["access", "network"], var.environment)
+    error_message = "environment must not be access or network."
+  }
 }
 
 variable "region" {
