@@ -31,7 +31,7 @@ def allowed() -> list[Allowed]:
     connection = "AIRFLOW_CONN_ANSIBLE_VAULT"
     airflow = [
         Allowed("vault password", ENVIRONMENT, program, connection)
-        for program in ("airflow*", "from multiprocessing*")
+        for program in ("airflow*", "from multiprocessing*", "*celeryd: *", "file")
     ]
     units = [
         Allowed(secret, ENVIRONMENT, "*", variable)

@@ -18,6 +18,7 @@ from pathlib import Path
 DEBIAN_PACKAGES = {
     "git": "git",
     "packer": "packer",
+    "strace": "strace",
     "ssh": "openssh-client",
     "sshd": "openssh-server",
     "debootstrap": "debootstrap",
