@@ -8,6 +8,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+from airflow.sdk.configuration import conf
 from airflow.sdk.exceptions import TaskDeferred
 
 from bakeroll.hooks.account import AccountHook
@@ -58,8 +59,8 @@ def context(run_id="run-1", states=None, pushed=None):
 def run_trigger(w, trigger):
     """Let the trigger look until it has something to say, time passing between its looks."""
 
-    async def sleep(_seconds):
-        w.aws.clock.advance(5)
+    async def sleep(seconds):
+        w.aws.clock.advance(max(5, seconds) if seconds else 0)
 
     async def first_event():
         async for event in trigger.run():
@@ -120,6 +121,19 @@ def test_a_trigger_wakes_the_operator_where_looking_fails(w):
         arguments={"fleet": "web", "wave": 1},
     )
     assert run_trigger(w, trigger).payload == {"step": "await_capacity"}
+
+
+def test_a_trigger_is_silent_until_airflow_knows_that_the_task_has_ended(w):
+    """Else the resumed task is taken for one that was killed, and is retried."""
+    fleet_task(w, FleetOperator, "scale_out").execute(context())
+    before = w.aws.clock.now()
+    with pytest.raises(TaskDeferred) as deferred:
+        fleet_task(w, CapacitySensor).execute(context())
+    _, arguments = deferred.value.trigger.serialize()
+    assert arguments["not_before"] >= before + conf.getfloat("workers", "min_heartbeat_interval")
+    arguments["not_before"] = before + 1000
+    run_trigger(w, StepTrigger(**arguments))
+    assert w.aws.clock.now() >= before + 1000
 
 
 def test_begin_asks_airflow_whether_the_owner_lives(w, monkeypatch):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from airflow.sdk import BaseOperator
+from airflow.sdk.configuration import conf
 
 from bakeroll.core.deployment import Deployment
 from bakeroll.core.errors import FinalError, OwnershipLostError
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from airflow.sdk import Context
 
 LOOK_SECONDS = 1.0
+EXIT_MARGIN_SECONDS = 1.0
 
 
 class DeploymentOperator(BaseOperator):
@@ -91,6 +93,7 @@ class StepOperator(DeploymentOperator):
                     owner=owner(context),
                     kind=self.step,
                     arguments=arguments,
+                    not_before=time.time() + exit_seconds(),
                 ),
                 method_name="resume",
                 kwargs={"arguments": dict(arguments)},
@@ -105,6 +108,17 @@ class StepOperator(DeploymentOperator):
             time.sleep(LOOK_SECONDS)
             outcome = advance(step, self.log.info)
         return outcome
+
+
+def exit_seconds() -> float:
+    """Return how long it may take until Airflow knows that a task's process has ended.
+
+    Its supervisor may miss the end by a moment and looks again a whole interval later. A task that was
+    resumed before that is taken for killed: "the executor reported that the task instance finished with
+    state success, but the task instance's state attribute is running", and is retried.
+    """
+    interval: float = conf.getfloat("workers", "min_heartbeat_interval")
+    return interval + EXIT_MARGIN_SECONDS
 
 
 def owner(context: Context) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -30,14 +31,24 @@ class StepTrigger(BaseTrigger):
     :param owner: the run, ``<dag id>/<run id>``.
     :param kind: the step's name.
     :param arguments: the step's arguments; plain values.
+    :param not_before: says nothing before this time, in seconds since the epoch.
     """
 
-    def __init__(self, *, environment_file: str, owner: str, kind: str, arguments: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        *,
+        environment_file: str,
+        owner: str,
+        kind: str,
+        arguments: Mapping[str, Any],
+        not_before: float = 0.0,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.environment_file = environment_file
         self.owner = owner
         self.kind = kind
         self.arguments = dict(arguments)
+        self.not_before = not_before
 
     def serialize(self) -> tuple[str, dict[str, Any]]:
         """Return what makes this trigger again."""
@@ -48,6 +59,7 @@ class StepTrigger(BaseTrigger):
                 "owner": self.owner,
                 "kind": self.kind,
                 "arguments": self.arguments,
+                "not_before": self.not_before,
             },
         )
 
@@ -65,6 +77,7 @@ class StepTrigger(BaseTrigger):
             if decision.why != said:
                 said = decision.why
                 self.log.info(said)
+        await asyncio.sleep(max(0.0, self.not_before - time.time()))
         yield TriggerEvent({"step": self.kind})  # type: ignore[no-untyped-call]
 
     def _step(self) -> Step:
