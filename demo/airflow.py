@@ -77,7 +77,8 @@ def _options(settings: Settings) -> dict[str, str]:
         "CORE__PARALLELISM": "6",
         "CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
         "CORE__EXECUTION_API_SERVER_URL": f"{settings.airflow_url}/execution/",
-        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{settings.airflow_home}/airflow.db",
+        # One writer at a time: on a busy machine the five seconds of sqlite3's default do not bring the turn.
+        "DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{settings.airflow_home}/airflow.db?timeout=60",
         "LOGGING__BASE_LOG_FOLDER": str(settings.airflow_home / "logs"),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         "API__BASE_URL": settings.airflow_url,
@@ -90,7 +91,10 @@ def _options(settings: Settings) -> dict[str, str]:
         # one person watches one run: tasks starting at once matter more than queries saved
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.2",
         "TRIGGERER__JOB_HEARTBEAT_SEC": "2",
+        # how late the end of a task's process may be noticed; what was deferred goes on only after it
+        "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
         "USAGE_DATA_COLLECTION__ENABLED": "False",
+        **settings.airflow_options,
     }
     return {f"AIRFLOW__{key}": value for key, value in options.items()}
 
@@ -116,10 +120,18 @@ def start(settings: Settings, variables: Mapping[str, str]) -> list[services.Ser
     )
     if migration.returncode:
         raise DemoError(f"airflow db migrate failed with status {migration.returncode}:\n{migration.stdout}")
-    return [
-        services.start(f"airflow-{name}", [airflow, *argv], variables, settings.build)
-        for name, argv in PROCESSES.items()
-    ]
+    return [start_process(settings, variables, name) for name in PROCESSES]
+
+
+def start_process(settings: Settings, variables: Mapping[str, str], name: str) -> services.Service:
+    """Start one of Airflow's processes, also one that has died.
+
+    :param settings: folders and ports.
+    :param variables: the environment that the others run in: they share secrets.
+    :param name: a key of :data:`PROCESSES`.
+    """
+    airflow = str(Path(sys.executable).parent / "airflow")
+    return services.start(f"airflow-{name}", [airflow, *PROCESSES[name]], variables, settings.build)
 
 
 def wait(

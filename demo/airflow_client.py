@@ -24,6 +24,7 @@ class Task:
 
     :param state: Airflow's word, e.g. `running` or `skipped`; None before it was looked at.
     :param duration_seconds: of its last try, None while it has not ended.
+    :param uuid: Airflow's own name for this try, which the process that runs it has in its title.
     """
 
     task_id: str
@@ -33,6 +34,7 @@ class Task:
     duration_seconds: float | None
     start: datetime | None
     end: datetime | None
+    uuid: str = ""
 
     @property
     def label(self) -> str:
@@ -115,6 +117,14 @@ class AirflowClient:
         """
         answer = self._call("GET", f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}")
         return Run(run_id, answer["state"], answer.get("duration"))
+
+    def mark_failed(self, dag_id: str, run_id: str) -> None:
+        """End a run with all that it still does, as the button in the UI does.
+
+        :param dag_id: the DAG.
+        :param run_id: the run.
+        """
+        self._call("PATCH", f"/dags/{quote(dag_id)}/dagRuns/{quote(run_id)}", body={"state": "failed"})
 
     def run_states(self, dag_id: str) -> dict[str, str]:
         """Look at the newest runs of a DAG, a page of them.
@@ -203,6 +213,7 @@ def _task(answer: Mapping[str, Any]) -> Task:
         duration_seconds=answer["duration"],
         start=_moment(answer["start_date"]),
         end=_moment(answer["end_date"]),
+        uuid=answer["id"],
     )
 
 

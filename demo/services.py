@@ -58,7 +58,7 @@ def start(
     log = build / "logs" / f"{name}.log"
     log.parent.mkdir(parents=True, exist_ok=True)
     marked = {**environment, **mark(name, build)}
-    with log.open("wb") as output:
+    with log.open("ab") as output:  # what a process that died had said is worth keeping
         process = subprocess.Popen(
             list(argv),
             cwd=cwd,

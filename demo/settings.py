@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import socket
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -42,12 +43,16 @@ class Settings:
     :param build: everything that the demo writes lies below it.
     :param checkout: the repository whose DAGs, plugins and Terraform are used; this one, but for a test
         that needs other environments.
+    :param collector_port: where the log forwarder of that checkout's images delivers to.
+    :param airflow_options: Airflow's settings that differ, without the prefix: ``SCHEDULER__…`` -> value.
     """
 
     build: Path
     sandbox_port: int
     airflow_port: int
     checkout: Path = ROOT
+    collector_port: int = COLLECTOR_PORT
+    airflow_options: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_environment(cls) -> Settings:

@@ -7,16 +7,15 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from demo import airflow, infrastructure, repository, services
 from demo.account import Account
 from demo.airflow_client import AirflowClient
 from demo.settings import (
-    COLLECTOR_PORT,
     DAG_ID,
     DRAIN_DAG_ID,
     HOST,
@@ -52,6 +51,7 @@ class Stage:
     """All that is running, ready for deployments.
 
     :param being_made: what Terraform is still making: the network, and the last of the state bucket's rules.
+    :param variables: the environment that Airflow's processes run in.
     """
 
     settings: Settings
@@ -59,6 +59,7 @@ class Stage:
     account: Account
     repository: Path
     being_made: tuple[Future[None], ...]
+    variables: Mapping[str, str] = field(repr=False, default_factory=dict)
 
     def settle(self) -> None:
         """Wait for what is still being made.
@@ -98,7 +99,7 @@ def start(settings: Settings, say: Callable[[str], None]) -> Stage:
         raise
     beside.shutdown(wait=False)
     say(f"Airflow is ready: {settings.airflow_url}")
-    return Stage(settings, client, ground.account, ground.repository, ground.being_made)
+    return Stage(settings, client, ground.account, ground.repository, ground.being_made, variables)
 
 
 def play_account(settings: Settings, say: Callable[[str], None]) -> None:
@@ -133,7 +134,7 @@ def ports(settings: Settings, facts: Environment) -> dict[str, int]:
     return {
         "sandbox, BAKEROLL_SANDBOX_PORT chooses another": settings.sandbox_port,
         "git, application.repository in dags/environments/development.yaml": facts.repository_port,
-        "log collector, the images deliver there": COLLECTOR_PORT,
+        "log collector, the images deliver there": settings.collector_port,
     }
 
 
@@ -235,7 +236,7 @@ def sandbox(settings: Settings, command: str, say: Callable[[str], None]) -> Non
 def _serve(settings: Settings, facts: Environment) -> Path:
     """Make the application's repository and serve it; start the collector."""
     plain = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    collector = ["--port", str(COLLECTOR_PORT), "--file", str(settings.collected)]
+    collector = ["--port", str(settings.collector_port), "--file", str(settings.collected)]
     services.start("collector", [sys.executable, "-m", "demo.collector", *collector], plain, settings.build)
     settings.repositories.mkdir(parents=True)
     working_tree = settings.repositories / facts.repository_name

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import yaml
 
-from demo.settings import ENVIRONMENT, ROOT
+from demo.settings import COLLECTOR_PORT, ENVIRONMENT, ROOT
 
 SECOND = "staging"
 WORKER = "worker"
@@ -25,15 +26,19 @@ _WORKER_VARIABLES = """  worker = {
 """
 
 
-def copy(folder: Path) -> Path:
+def copy(folder: Path, *, repository_port: int, collector_port: int) -> Path:
     """Copy what Airflow and Terraform read, and change the environments as a person would.
 
     :param folder: made; must not be there.
+    :param repository_port: where the application's repository is served: not where a demo serves its own.
+    :param collector_port: where the images' forwarder delivers to.
     :return: the folder.
     """
     for part in _PARTS:
         shutil.copytree(ROOT / part, folder / part, symlinks=True, ignore=_NOT_COPIED)
     first = _read(folder, ENVIRONMENT)
+    url = urlsplit(first["application"]["repository"])
+    first["application"]["repository"] = url._replace(netloc=f"{url.hostname}:{repository_port}").geturl()
     first["fleets"][WORKER] = first["fleets"]["web"]
     _write(folder, ENVIRONMENT, first)
     second = _read(folder, SECOND)
@@ -51,9 +56,12 @@ def copy(folder: Path) -> Path:
     _variables(folder, ENVIRONMENT).write_text(
         _replaced(variables, "fleets = {\n", "fleets = {\n" + _WORKER_VARIABLES), encoding="utf-8"
     )
-    # Its forwarder delivers to the same collector.
+    # Both forwarders deliver to the same collector.
     group_vars = folder / "packer/provisioners/group_vars"
-    shutil.copyfile(group_vars / ENVIRONMENT / "vars.yml", group_vars / SECOND / "vars.yml")
+    theirs = (group_vars / ENVIRONMENT / "vars.yml").read_text(encoding="utf-8")
+    for environment in (ENVIRONMENT, SECOND):
+        own = _replaced(theirs, f":{COLLECTOR_PORT}/", f":{collector_port}/")
+        (group_vars / environment / "vars.yml").write_text(own, encoding="utf-8")
     return folder
 
 

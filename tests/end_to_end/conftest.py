@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -56,9 +57,22 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path == here / LAST)
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])
+def own_settings(folder: Path, **airflow_options: str) -> Settings:
+    """Give a stage ports and a checkout of its own, so that a demo may run meanwhile.
+
+    :param airflow_options: Airflow's settings that differ.
+    """
+    with ExitStack() as held:  # all at once, so that they differ
+        probes = [held.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(4)]
+        sandbox, airflow, repository, collector = (int(probe.getsockname()[1]) for probe in probes)
+    return Settings(
+        build=folder / "build",
+        sandbox_port=sandbox,
+        airflow_port=airflow,
+        checkout=checkout.copy(folder / "checkout", repository_port=repository, collector_port=collector),
+        collector_port=collector,
+        airflow_options=airflow_options,
+    )
 
 
 def listeners() -> set[str]:
@@ -79,8 +93,7 @@ def require_everything() -> None:
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     """Deploy as the demo does, with a second environment that starts at the same moment."""
     require_everything()
-    folder = tmp_path_factory.mktemp("demo")
-    settings = Settings(folder / "build", free_port(), free_port(), checkout.copy(folder / "checkout"))
+    settings = own_settings(tmp_path_factory.mktemp("demo"))
     before = listeners()
     said: list[str] = []
 
@@ -90,8 +103,10 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
 
     try:
         started = stage.start(settings, say)
+        started.client.unpause(SECOND_DAG)
+        run_id = started.client.trigger(SECOND_DAG, {})
         with ThreadPoolExecutor(max_workers=1) as beside:
-            second = beside.submit(_deploy_second, settings, started, say)
+            second = beside.submit(_follow_second, started, run_id, say)
             # The change is deployed under load when the second environment is quiet again.
             runs = ThreeRuns(replace(started, being_made=(*started.being_made, _done(second))), say)
             try:
@@ -104,13 +119,8 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         stage.stop(settings, print)
 
 
-def _deploy_second(
-    settings: Settings, started: stage.Stage, say: Callable[[str], None]
-) -> tuple[Run, list[Task]]:
-    client = started.client
-    client.unpause(SECOND_DAG)
-    run_id = client.trigger(SECOND_DAG, {})
-    return watch.follow(client, SECOND_DAG, run_id, lambda text: say(f"{checkout.SECOND}: {text}"))
+def _follow_second(started: stage.Stage, run_id: str, say: Callable[[str], None]) -> tuple[Run, list[Task]]:
+    return watch.follow(started.client, SECOND_DAG, run_id, lambda text: say(f"{checkout.SECOND}: {text}"))
 
 
 def _done(future: Future[tuple[Run, list[Task]]]) -> Future[None]:
