@@ -1,0 +1,47 @@
+"""Wait until new instances serve, and say why if they do not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bakeroll.core.errors import CapacityError
+from bakeroll.core.rollout import health
+from bakeroll.core.rollout.capacity import live_target, share_of
+from bakeroll.core.rollout.fleet import Fleet
+from bakeroll.core.rollout.waves.step import FleetStep
+from bakeroll.core.steps import Decision, Done, Wait
+
+
+class AwaitCapacity(FleetStep):
+    """Wait until this wave's new instances are in service and healthy in every target group."""
+
+    def look(self) -> Decision:
+        """Count what serves; give up when AWS says that it cannot come, or when time is up."""
+        fleet, record = self._picture()
+        wanted = share_of(live_target(fleet, record), self._share(record))
+        if fleet.ready_current >= wanted:
+            return Done(f"{fleet.ready_current} of {wanted} new instances in service and healthy")
+        deadline = self._deadline("await_capacity")
+        launches = health.failed_launches(
+            self._clients.autoscaling, fleet.group, since=deadline - self._timeout
+        )
+        hopeless = next((launch for launch in launches if launch.final), None)
+        if hopeless:
+            raise CapacityError(
+                f"fleet {fleet.name}: {fleet.group} cannot launch new instances: {hopeless.message} "
+                "Mend that and start a new run; the old instances serve on"
+            )
+        if self._ledger.now() >= deadline:
+            raise CapacityError(self._too_late(fleet, wanted, launches))
+        latest = f"; last failed launch: {launches[0].message}" if launches else ""
+        return Wait(f"{fleet.progress(wanted)}, {self._passed(deadline)}{latest}", self._ledger.read)
+
+    def _too_late(self, fleet: Fleet, wanted: int, launches: Sequence[health.FailedLaunch]) -> str:
+        unready = [instance for instance in fleet.current if not fleet.ready(instance)]
+        said = health.evidence(launches, [target for one in unready for target in one.targets])
+        console = health.console_output(self._clients.ec2, unready[0].instance_id) if unready else ""
+        return (
+            f"fleet {fleet.name}: only {fleet.progress(wanted)} after {self._timeout:.0f} s; "
+            f"AWS says: {said or 'nothing about why'}. The old instances serve on; mend the new version "
+            "and start a new run" + (f". Console of {unready[0].instance_id}:\n{console}" if console else "")
+        )

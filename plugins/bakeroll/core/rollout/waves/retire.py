@@ -1,0 +1,146 @@
+"""Terminate old instances by name, as many as the floor allows."""
+
+from __future__ import annotations
+
+from botocore.exceptions import ClientError
+
+from bakeroll.core.aws import error_code, error_text
+from bakeroll.core.errors import CapacityError, FleetError
+from bakeroll.core.rollout.capacity import (
+    astray,
+    gone,
+    live_target,
+    may_go,
+    next_to_retire,
+    share_of,
+    surge_left,
+)
+from bakeroll.core.rollout.fleet import Fleet, Instance
+from bakeroll.core.rollout.journal import FleetRecord, Surge
+from bakeroll.core.rollout.waves.step import FleetStep
+from bakeroll.core.steps import Act, Decision, Done, Wait
+
+RETIRE_BATCH = 20
+"""How many instances the minimum makes room for at once; small, so that a policy finds little room."""
+
+DRAIN_CHUNK = 50
+"""SendCommand takes at most 50 instance ids (API reference, InstanceIds)."""
+
+
+class Retire(FleetStep):
+    """Terminate this wave's old instances by name, as many as the floor allows, one after the other."""
+
+    def look(self) -> Decision:
+        """Decide which instance may go next; the result is the ids that went, in chunks for draining."""
+        fleet, record = self._picture()
+        surge = record.surge
+        if surge is None:
+            return self._without_surge(fleet, record)
+        if strays := astray(fleet, surge):
+            return Act(
+                f"keep {', '.join(strays)}: the target went back to what they run",
+                lambda: self._keep(surge, strays),
+            )
+        if surge.applied and fleet.minimum == surge.previous != surge.minimum:
+            return Act(
+                f"set MinSize {fleet.minimum} -> {surge.minimum} for the instances that go",
+                lambda: self._set_minimum(fleet, surge.minimum),
+            )
+        if surge.applied and fleet.minimum > surge.minimum:
+            raise FleetError(
+                f"fleet {fleet.name}: somebody set MinSize {fleet.minimum} meanwhile, with which no old "
+                "instance can go; start a new run, which takes that as the fleet's own and raises it again"
+            )
+        victims = [one for one in fleet.old if one.instance_id in surge.retiring]
+        live = live_target(fleet, record)
+        victim = next((one for one in victims if may_go(fleet, one, live)), None)
+        if victim:
+            return Act(f"terminate {victim.instance_id}", lambda: self._terminate(victim))
+        if victims:
+            return self._wait(fleet, live, len(victims))
+        return self._next(fleet, record, surge, live)
+
+    def _excess(self, fleet: Fleet, record: FleetRecord) -> int:
+        """Return how many old instances are more than this wave leaves standing."""
+        live = live_target(fleet, record)
+        return len(fleet.old) - (live - share_of(live, self._share(record)))
+
+    def _without_surge(self, fleet: Fleet, record: FleetRecord) -> Decision:
+        excess = self._excess(fleet, record)
+        if excess > 0:
+            raise FleetError(
+                f"fleet {fleet.name}: {excess} instances are not current but no capacity was raised for "
+                "them: the launch template changed after scale_out; start a new run"
+            )
+        return self._done(fleet, record)
+
+    def _done(self, fleet: Fleet, record: FleetRecord) -> Done:
+        """Hand over all that this rollout retired, in an earlier run too: what is drained is seen at once."""
+        ids = gone(fleet, record)
+        chunks = [ids[start : start + DRAIN_CHUNK] for start in range(0, len(ids), DRAIN_CHUNK)]
+        return Done(f"{len(ids)} old instances retired" if ids else "no old instance to retire", chunks)
+
+    def _next(self, fleet: Fleet, record: FleetRecord, surge: Surge, live: int) -> Decision:
+        excess = self._excess(fleet, record)
+        if excess <= 0:
+            return self._done(fleet, record)
+        left = surge_left(fleet, record)
+        if left == 0:
+            raise FleetError(
+                f"fleet {fleet.name}: {excess} old instances are left and no raised capacity stands in for "
+                "them; start a new run, which raises it again"
+            )
+        batch = next_to_retire(fleet, live, min(excess, left, RETIRE_BATCH))
+        if not batch:
+            return self._wait(fleet, live, excess)
+        names = [instance.instance_id for instance in batch]
+        return Act(f"note the intent: retire {', '.join(names)}", lambda: self._intend(record, surge, names))
+
+    def _wait(self, fleet: Fleet, live: int, waiting: int) -> Wait:
+        deadline = self._deadline("retire")
+        if self._ledger.now() >= deadline:
+            raise CapacityError(
+                f"fleet {fleet.name}: {waiting} old instances cannot be retired: only {fleet.ready_count} "
+                f"instances are healthy and {live} must be; look at the new instances' health"
+            )
+        return Wait(
+            f"{waiting} old instances wait: {fleet.ready_count} healthy, floor {live}, "
+            f"{self._passed(deadline)}",
+            self._ledger.read,
+        )
+
+    def _intend(self, record: FleetRecord, surge: Surge, names: list[str]) -> None:
+        changed = surge.model_copy(
+            update={
+                "retiring": (*surge.retiring, *names),
+                "minimum": surge.minimum - len(names),
+                "previous": surge.minimum,
+            }
+        )
+        retired = tuple(dict.fromkeys((*record.retired, *names)))
+        self._change(surge, {"surge": changed, "retired": retired})
+
+    def _keep(self, surge: Surge, strays: list[str]) -> None:
+        kept = surge.model_copy(
+            update={
+                "retiring": tuple(one for one in surge.retiring if one not in strays),
+                "minimum": surge.minimum + len(strays),
+                "previous": surge.minimum,
+            }
+        )
+        self._change(surge, {"surge": kept})
+
+    def _set_minimum(self, fleet: Fleet, minimum: int) -> None:
+        self._ledger.read()
+        self._clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=fleet.group, MinSize=minimum)
+
+    def _terminate(self, victim: Instance) -> None:
+        self._ledger.read()
+        try:
+            self._clients.autoscaling.terminate_instance_in_auto_scaling_group(
+                InstanceId=victim.instance_id, ShouldDecrementDesiredCapacity=True
+            )
+        except ClientError as error:
+            if error_code(error) == "ValidationError" and "not found" in error_text(error):
+                return  # gone between look and act: the next picture shows it
+            raise

@@ -1,0 +1,94 @@
+"""Give everything back at the end of a rollout, and see the whole fleet current."""
+
+from __future__ import annotations
+
+from bakeroll.core.errors import FleetError
+from bakeroll.core.rollout.capacity import REBALANCE, sizes_after, surge_left
+from bakeroll.core.rollout.fleet import Fleet
+from bakeroll.core.rollout.journal import Before, FleetRecord
+from bakeroll.core.rollout.waves.step import FleetStep
+from bakeroll.core.steps import Act, Decision, Done, Wait
+
+PROTECTION_CHUNK = 50
+"""SetInstanceProtection takes at most 50 instance ids (API reference, InstanceIds)."""
+
+
+class Settle(FleetStep):
+    """Give back minimum, maximum, protection and processes, and see the whole fleet current."""
+
+    def look(self) -> Decision:
+        """Decide what is still to be given back, then whether the fleet is as it should be."""
+        fleet, record = self._picture()
+        if fleet.old:
+            raise FleetError(
+                f"fleet {fleet.name}: {len(fleet.old)} of {len(fleet.counted)} instances are not current "
+                f"({', '.join(one.instance_id for one in fleet.old[:5])}); start a new run"
+            )
+        if record.before:
+            return self._give_back(fleet, record, record.before)
+        deadline = self._deadline("verify")
+        if fleet.ready_current >= fleet.desired:
+            return Done(
+                f"all {fleet.ready_current} instances of {fleet.group} are current and healthy",
+                {
+                    "instances": [one.instance_id for one in fleet.current],
+                    "retired": list(record.retired),
+                    "template_version": fleet.template_version,
+                },
+            )
+        if self._ledger.now() >= deadline:
+            raise FleetError(
+                f"fleet {fleet.name}: {fleet.progress(fleet.desired)} at the end of the rollout; "
+                "look at the scaling activities of the group"
+            )
+        return Wait(f"{fleet.progress(fleet.desired)}, {self._passed(deadline)}", self._ledger.read)
+
+    def _give_back(self, fleet: Fleet, record: FleetRecord, before: Before) -> Decision:
+        minimum, maximum = sizes_after(fleet, before, record.surge)
+        if (minimum, maximum) != (fleet.minimum, fleet.maximum) or (
+            fleet.new_instances_protected != before.protected
+        ):
+            return Act(
+                f"give back MinSize {fleet.minimum} -> {minimum}, MaxSize {fleet.maximum} -> {maximum}",
+                lambda: self._restore(fleet, before, minimum, maximum),
+            )
+        if REBALANCE in fleet.suspended and REBALANCE not in before.suspended:
+            return Act(f"resume {REBALANCE}", lambda: self._resume(fleet))
+        ours = [one.instance_id for one in fleet.current if one.protected and not before.protected]
+        if ours:
+            return Act(
+                f"end the scale-in protection of {len(ours)} instances",
+                lambda: self._unprotect(fleet, ours),
+            )
+        left = surge_left(fleet, record)
+        more = f"; {left} more than before, since old instances were replaced meanwhile" if left else ""
+        return Act(f"note that everything is given back{more}", self._forget)
+
+    def _restore(self, fleet: Fleet, before: Before, minimum: int, maximum: int) -> None:
+        self._ledger.read()
+        self._clients.autoscaling.update_auto_scaling_group(
+            AutoScalingGroupName=fleet.group,
+            MinSize=minimum,
+            MaxSize=maximum,
+            NewInstancesProtectedFromScaleIn=before.protected,
+        )
+
+    def _resume(self, fleet: Fleet) -> None:
+        self._ledger.read()
+        self._clients.autoscaling.resume_processes(
+            AutoScalingGroupName=fleet.group, ScalingProcesses=[REBALANCE]
+        )
+
+    def _unprotect(self, fleet: Fleet, instance_ids: list[str]) -> None:
+        self._ledger.read()
+        for start in range(0, len(instance_ids), PROTECTION_CHUNK):
+            self._clients.autoscaling.set_instance_protection(
+                AutoScalingGroupName=fleet.group,
+                InstanceIds=instance_ids[start : start + PROTECTION_CHUNK],
+                ProtectedFromScaleIn=False,
+            )
+
+    def _forget(self) -> None:
+        self._ledger.update_fleet(
+            self._name, lambda record: record.model_copy(update={"surge": None, "before": None})
+        )

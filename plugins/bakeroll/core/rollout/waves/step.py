@@ -1,0 +1,58 @@
+"""What the steps of a wave have in common: a picture of one fleet, and its record in our journal."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from datetime import timedelta
+
+from bakeroll.core.aws import Clients
+from bakeroll.core.errors import FleetError
+from bakeroll.core.rollout import fleet as fleets
+from bakeroll.core.rollout.fleet import Fleet
+from bakeroll.core.rollout.journal import FleetRecord, Ledger, Surge, deadline_name
+from bakeroll.core.steps import Decision
+
+
+class FleetStep(ABC):
+    """What the steps have in common: a fresh picture of one fleet, and its record in our journal."""
+
+    def __init__(
+        self, clients: Clients, ledger: Ledger, fleet: str, *, wave: int = 1, timeout: timedelta
+    ) -> None:
+        self._clients = clients
+        self._ledger = ledger
+        self._name = fleet
+        self._wave = wave
+        self._timeout = timeout.total_seconds()
+
+    @abstractmethod
+    def look(self) -> Decision:
+        """Take a fresh picture and decide."""
+
+    def _picture(self) -> tuple[Fleet, FleetRecord]:
+        records = self._ledger.read().fleets
+        if self._name not in records:
+            raise FleetError(
+                f"fleet {self._name} is not in the journal: Terraform's output `fleets` has only "
+                f"{', '.join(sorted(records)) or 'nothing'}; name the same fleets in both"
+            )
+        record = records[self._name]
+        return fleets.describe(self._clients, self._name, record.group), record
+
+    def _deadline(self, step: str) -> float:
+        return self._ledger.deadline(self._name, deadline_name(self._wave, step), self._timeout)
+
+    def _change(self, expected: Surge | None, update: dict[str, object]) -> None:
+        """Change the fleet's record, unless another attempt of this run was quicker: then look again."""
+        self._ledger.update_fleet(
+            self._name,
+            lambda record: record.model_copy(update=update) if record.surge == expected else record,
+        )
+
+    def _passed(self, deadline: float) -> str:
+        """Say how long the step has been going on, and how long it may."""
+        passed = self._timeout - (deadline - self._ledger.now())
+        return f"{max(0, round(passed))} s of {self._timeout:.0f} s"
+
+    def _share(self, record: FleetRecord) -> str:
+        return record.waves[self._wave - 1]
