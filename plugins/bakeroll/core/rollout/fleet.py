@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import Clients, canonical, error_code
 from bakeroll.core.errors import FleetError, GroupMissingError
+from bakeroll.core.rollout import shapes
 from bakeroll.core.rollout.health import TargetHealth, target_health
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 COUNTED_STATES = frozenset({"Pending", "Pending:Wait", "Pending:Proceed", "InService"})
 """Lifecycle states that count towards desired capacity
 (https://docs.aws.amazon.com/autoscaling/ec2/userguide/ec2-auto-scaling-lifecycle.html)."""
+
+STANDBY_STATES = frozenset({"EnteringStandby", "Standby"})
 
 VERSIONS_A_CALL = 200
 """DescribeLaunchTemplateVersions answers at most 200 versions at once (API reference, MaxResults)."""
@@ -89,6 +92,11 @@ class Fleet:
         return tuple(instance for instance in self.counted if not instance.current)
 
     @cached_property
+    def standby(self) -> tuple[Instance, ...]:
+        """Instances that a person has put aside; they serve nobody and count for nothing."""
+        return tuple(one for one in self.instances if one.lifecycle_state in STANDBY_STATES)
+
+    @cached_property
     def launching(self) -> int:
         """How many instances Auto Scaling has yet to launch to reach desired capacity."""
         return max(0, self.desired - len(self.counted))
@@ -143,7 +151,7 @@ def describe(clients: Clients, name: str, group: str) -> Fleet:
             f"fleet {name}: there is no Auto Scaling group {group}; apply Terraform first"
         )
     asg = found["AutoScalingGroups"][0]
-    template = _template(name, asg)
+    template = shapes.template(name, asg)
     versions = _Versions(clients.ec2)
     instances = asg.get("Instances", [])
     versions.load(template, [instance.get("LaunchTemplate", {}) for instance in instances])
@@ -203,18 +211,6 @@ def balancers(clients: Clients, group: str) -> dict[str, str]:
         return {}
     described = clients.elbv2.describe_target_groups(TargetGroupArns=arns)["TargetGroups"]
     return {one["TargetGroupArn"]: next(iter(one.get("LoadBalancerArns", [])), "") for one in described}
-
-
-def _template(name: str, asg: AutoScalingGroupTypeDef) -> LaunchTemplateSpecificationTypeDef:
-    """Return the launch template that the group launches from."""
-    template = asg.get("LaunchTemplate")
-    if not template:
-        kind = "a mixed instances policy" if asg.get("MixedInstancesPolicy") else "a launch configuration"
-        raise FleetError(
-            f"fleet {name}: {asg['AutoScalingGroupName']} launches from {kind}; "
-            "bakeroll needs a launch template of the group's own"
-        )
-    return template
 
 
 def _target(
