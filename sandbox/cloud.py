@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from sandbox.clock import Clock
+from sandbox.faults.layer import Faults
 from sandbox.gateway.addresses import Addresses
 from sandbox.gateway.bus import MotoEventBus
 from sandbox.gateway.images import DEBIAN, Images, SourceImage
@@ -38,6 +40,7 @@ class Cloud:
     :param machine_addresses: allots machines' addresses, from 127.10.0.1 on unless given.
     :param balancer_addresses: the same for load balancers, from 127.20.0.1 on.
     :param waits: tells whether a long poll may wait.
+    :param pass_time: lets the seconds of a slow call go by.
     """
 
     def __init__(
@@ -54,6 +57,7 @@ class Cloud:
         balancer_addresses: Addresses | None = None,
         source_images: tuple[SourceImage, ...] = (DEBIAN,),
         waits: Callable[[], bool] = lambda: False,
+        pass_time: Callable[[float], object] = time.sleep,
     ) -> None:
         self._listeners: list[Callable[[], None]] = []
         self.moto = Moto(region, account_id, managed_policies=managed_policies)
@@ -88,11 +92,18 @@ class Cloud:
             "sqs": sqs.actions(moto, account.lock, waits),
             "ssm": SsmActions(account, moto).actions(),
         }
+        # Its own randomness, so that setting a fault changes nothing else of a seeded run.
+        self.faults = Faults(
+            random=random.Random(f"faults {seed}"),  # noqa: S311  # repeatable, not secret
+            now=clock.now,
+            pass_time=pass_time,
+        )
         self.api = AccountApi(
             lock=account.lock,
             moto=moto,
             handlers=handlers,
             waiting=frozenset({("sqs", "ReceiveMessage")}),
+            faults=self.faults,
         )
 
     def listen(self, listener: Callable[[], None]) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import random
 import signal
+import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -18,6 +19,7 @@ from sandbox import state
 from sandbox.balancer import Balancer
 from sandbox.clock import RealClock
 from sandbox.cloud import BALANCERS, MACHINES, Cloud
+from sandbox.faults.errors import NoAnswerError
 from sandbox.gateway.addresses import SIZE, Addresses, listening
 from sandbox.gateway.images import DEBIAN
 from sandbox.machines.hypervisor import RealHypervisor
@@ -104,7 +106,10 @@ class Server:
         path = environ.get("PATH_INFO", "")
         if path.startswith("/_sandbox/"):
             return self._about(path.removeprefix("/_sandbox/"), start_response)
-        return self._cloud.api(environ, start_response)
+        try:
+            return self._cloud.api(environ, start_response)
+        except NoAnswerError:
+            return _hang_up(environ)
 
     def _about(self, what: str, start_response: StartResponse) -> list[bytes]:
         if what == "calls":
@@ -174,6 +179,14 @@ def _listen(port: int, app: Any) -> BaseWSGIServer:
             raise
         message = f"port {port} is taken; set BAKEROLL_SANDBOX_PORT to another one"
         raise ServerError(message) from error
+
+
+def _hang_up(environ: WSGIEnvironment) -> list[bytes]:
+    """Close the connection without an answer, as a network does that fails in the middle of a call."""
+    connection: socket.socket = environ["werkzeug.socket"]
+    connection.shutdown(socket.SHUT_RDWR)
+    message = "a fault setting closed the connection"
+    raise ConnectionAbortedError(message)  # werkzeug takes this for a client that went away
 
 
 def _json(start_response: StartResponse, status: int, value: Any) -> list[bytes]:

@@ -13,6 +13,7 @@ from xml.sax.saxutils import escape
 
 from moto.core.request import Request
 
+from sandbox.faults.layer import Faults
 from sandbox.gateway.moto import Moto
 from sandbox.model.errors import ServiceError
 from sandbox.wire import wsgi
@@ -41,6 +42,7 @@ class AccountApi:
     :param lock: the account's lock, held while anything is answered; bodies are read before.
     :param handlers: what the sandbox answers itself. They hold the lock unless named in ``waiting``.
     :param waiting: (service, action) pairs whose handlers take the lock themselves, as they wait.
+    :param faults: what each call passes before it is answered.
     """
 
     def __init__(
@@ -50,15 +52,20 @@ class AccountApi:
         moto: Moto,
         handlers: Handlers,
         waiting: frozenset[tuple[str, str]] = frozenset(),
+        faults: Faults,
     ) -> None:
         self.calls = Calls()
+        self._faults = faults
         self._lock = lock
         self._moto = moto
         self._handlers = handlers
         self._waiting = waiting
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        """Answer one request."""
+        """Answer one request.
+
+        :raises NoAnswerError: if a fault wants the connection closed instead.
+        """
         request = _read(environ)
         try:
             call = identify(request)
@@ -66,10 +73,26 @@ class AccountApi:
             in_xml = (request.content_type or "").startswith("application/x-www-form-urlencoded")
             return _not_there(start_response, str(error), in_xml=in_xml)
         status, headers, body = self._answer(call, request)
-        self.calls.add(call, status)
         return wsgi.respond(start_response, status, headers.items(), body)
 
     def _answer(self, call: Call, request: Request) -> Answer:
+        try:
+            return self._faults.around(
+                call.service,
+                call.action,
+                call.principal,
+                lambda: self._counted(call, self._perform(call, request)),
+                key=(request.path, request.query_string, request.get_data(cache=True)),
+                good=lambda answer: answer[0] < 400,
+            )
+        except ServiceError as refusal:
+            return self._counted(call, _refuse(call, refusal))
+
+    def _counted(self, call: Call, answer: Answer) -> Answer:
+        self.calls.add(call, answer[0])
+        return answer
+
+    def _perform(self, call: Call, request: Request) -> Answer:
         try:
             handler = self._handlers.get(call.service, {}).get(call.action)
             if handler is not None:

@@ -16,6 +16,7 @@ from typing import Any
 
 from sandbox.clock import VirtualClock
 from sandbox.cloud import Cloud
+from sandbox.faults.layer import Faults
 from sandbox.gateway.images import SourceImage
 from sandbox.gateway.moto import new_client
 from sandbox.gateway.records import MotoInstanceRecords
@@ -46,6 +47,11 @@ class VirtualAccount:
     def records(self) -> MotoInstanceRecords:
         """Where launches can be made to fail."""
         return self.cloud.records
+
+    @property
+    def faults(self) -> Faults:
+        """What goes wrong: set, listed and cleared at any moment."""
+        return self.cloud.faults
 
     @property
     def calls(self) -> Calls:
@@ -93,5 +99,6 @@ def virtual_account(
         account_id=account_id,
         times=times or Times(),
         seed=seed,
+        pass_time=clock.advance,
     )
     return VirtualAccount(cloud=cloud, clock=clock, hypervisor=hypervisor)

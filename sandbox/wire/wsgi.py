@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
+from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
 from moto.core.request import Request
+
+from sandbox.faults.errors import NoAnswerError
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -57,10 +60,23 @@ def attach(client: Any, app: WSGIApplication) -> None:
         if body is not None and hasattr(body, "read"):
             body = body.read()
         environ = Request.from_primitives(request.method, request.url, request.headers, body).environ
-        status, headers, answer = call(app, environ)
+        try:
+            status, headers, answer = call(app, environ)
+        except NoAnswerError as fault:
+            raise no_answer(fault, request.url, client.meta.config.read_timeout) from fault
         return AWSResponse(request.url, status, HTTPHeaders.from_dict(headers), _Body(answer))
 
     client.meta.events.register("before-send", send)
+
+
+def no_answer(fault: NoAnswerError, url: str, read_timeout: float) -> HTTPClientError:
+    """Return what botocore raises where the connection stays silent and is closed.
+
+    :param read_timeout: seconds after which the client hangs up itself.
+    """
+    if fault.seconds >= read_timeout:
+        return ReadTimeoutError(endpoint_url=url)
+    return ConnectionClosedError(endpoint_url=url)
 
 
 class _Body(io.BytesIO):
