@@ -13,37 +13,21 @@ from croniter import croniter
 from pydantic import (
     AfterValidator,
     BaseModel,
-    BeforeValidator,
-    ConfigDict,
     Field,
     StringConstraints,
     ValidationError,
-    WithJsonSchema,
 )
 from pydantic_core import ErrorDetails
 
+from bakeroll.core.config_types import Duration, Text
+from bakeroll.core.config_types import Model as _Model
 from bakeroll.core.errors import ConfigError
 
-DURATION = r"^[0-9]+[smh]$"
-SECONDS = {"s": 1, "m": 60, "h": 3600}
-LONGEST_SECONDS = 48 * 3600
-"""No lifecycle action waits longer (API reference, PutLifecycleHook)."""
 NAME = r"^[a-z][a-z0-9_]{0,30}$"
 GIT_HOST = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
 ENVIRONMENT_NAME = r"^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$"
 RESERVED = r"^(aws|amazon|amzn|internal_|sg_|sg$)"
 """Beginnings that AWS refuses in names of load balancers, security groups or SSM documents."""
-
-
-def _duration(value: Any) -> timedelta:
-    if isinstance(value, timedelta):
-        return value
-    if not isinstance(value, str) or not re.match(DURATION, value):
-        raise ValueError("expected a whole number and a unit, such as 30s, 15m or 2h")
-    seconds = int(value[:-1]) * SECONDS[value[-1]]
-    if seconds > LONGEST_SECONDS:
-        raise ValueError("expected at most 48h")
-    return timedelta(seconds=seconds)
 
 
 def _cron(value: str) -> str:
@@ -60,25 +44,6 @@ def _network(value: str) -> str:
     if network.prefixlen == 0:
         raise ValueError("expected a network, not everybody")
     return value
-
-
-def _positive(value: timedelta) -> timedelta:
-    if value <= timedelta(0):
-        raise ValueError("expected more than 0s")
-    return value
-
-
-Duration = Annotated[
-    timedelta,
-    BeforeValidator(_duration),
-    AfterValidator(_positive),
-    WithJsonSchema({"type": "string", "pattern": DURATION}),
-]
-Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-
-
-class _Model(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class SourceAmi(_Model):

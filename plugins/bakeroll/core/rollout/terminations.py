@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import Clients, error_code, error_text
-from bakeroll.core.config import LONGEST_SECONDS
+from bakeroll.core.config_types import LONGEST_SECONDS
 from bakeroll.core.rollout import commands
 from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
 from bakeroll.core.rollout.emptying import HELD, RETAINED, heartbeat

@@ -1,0 +1,52 @@
+"""The kinds of values that environment files are made of."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from typing import Annotated, Any
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    WithJsonSchema,
+)
+
+DURATION = r"^[0-9]+[smh]$"
+SECONDS = {"s": 1, "m": 60, "h": 3600}
+LONGEST_SECONDS = 48 * 3600
+"""No lifecycle action waits longer (API reference, PutLifecycleHook)."""
+
+
+def _duration(value: Any) -> timedelta:
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not re.match(DURATION, value):
+        raise ValueError("expected a whole number and a unit, such as 30s, 15m or 2h")
+    seconds = int(value[:-1]) * SECONDS[value[-1]]
+    if seconds > LONGEST_SECONDS:
+        raise ValueError("expected at most 48h")
+    return timedelta(seconds=seconds)
+
+
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("expected more than 0s")
+    return value
+
+
+DurationOrNone = Annotated[
+    timedelta, BeforeValidator(_duration), WithJsonSchema({"type": "string", "pattern": DURATION})
+]
+"""A duration that may be ``0s``."""
+Duration = Annotated[DurationOrNone, AfterValidator(_positive)]
+Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+class Model(BaseModel):
+    """A part of an environment file: what it does not know it refuses."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
