@@ -1,4 +1,4 @@
-"""``python -m sandbox serve | up | down | status | calls``: an AWS account on this machine.
+"""``python -m sandbox serve | up | down | status | calls | fault``: an AWS account on this machine.
 
 ``serve`` runs in the foreground, ``up`` in the background until ``down``. Settings are environment
 variables: see :class:`sandbox.settings.Settings`.
@@ -13,11 +13,11 @@ import shutil
 import subprocess
 import sys
 import time
-import urllib.request
 from pathlib import Path
-from typing import Any
 
 from sandbox import state
+from sandbox.client import Client, ClientError
+from sandbox.faults import command
 from sandbox.machines.errors import MachineError
 from sandbox.settings import Settings
 
@@ -33,21 +33,41 @@ class UsageError(Exception):
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; return the exit status."""
-    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
-    parser.add_argument("command", choices=["serve", "up", "down", "status", "calls"])
-    parser.add_argument("--json", action="store_true", help="of calls: as JSON, to be kept and compared")
-    parser.add_argument("--state-dir", type=Path, help="state folder, instead of BAKEROLL_SANDBOX_STATE's")
-    options = parser.parse_args(arguments)
+    options = _parser().parse_args(arguments)
     try:
         settings = Settings.from_environment(state_dir=options.state_dir)
         if options.command == "calls":
             calls(settings, as_json=options.json)
+        elif options.command == "fault":
+            for line in command.run(_client(settings), options):
+                print(line)
         else:
             _COMMANDS[options.command](settings)
-    except (UsageError, ValueError, MachineError, state.StateError) as error:
+    except (UsageError, ClientError, ValueError, MachineError, state.StateError) as error:
         say(f"error: {error}")
         return 1
     return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument("--state-dir", type=Path, help="state folder, instead of BAKEROLL_SANDBOX_STATE's")
+    parser = argparse.ArgumentParser(prog="python -m sandbox", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, what in (
+        ("serve", "run in the foreground"),
+        ("up", "start in the background"),
+        ("down", "stop, or remove what a killed server left"),
+        ("status", "instances and load balancers, as JSON"),
+        ("calls", "how often who called which action"),
+        ("fault", "set, list and clear what goes wrong"),
+    ):
+        made = commands.add_parser(name, parents=[] if name == "fault" else [common], help=what)
+        if name == "calls":
+            made.add_argument("--json", action="store_true", help="to be kept and compared")
+        elif name == "fault":
+            command.add_to(made, common)
+    return parser
 
 
 def say(line: str) -> None:
@@ -60,10 +80,11 @@ def serve(settings: Settings) -> None:
     _require_programs()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     from sandbox import server  # noqa: PLC0415  # moto takes a second to import, which the other commands save
+    from sandbox.wire.http import PortTakenError  # noqa: PLC0415  # the same
 
     try:
         server.serve(settings, say)
-    except server.ServerError as error:
+    except PortTakenError as error:
         raise UsageError(str(error)) from error
 
 
@@ -116,16 +137,12 @@ def status(settings: Settings) -> None:
         raise UsageError(message)
     if not server.alive:
         state.require_unused(settings.state_dir)
-    print(json.dumps(_ask(server.port, "status"), indent=1))
+    print(json.dumps(Client(server.port).get("status"), indent=1))
 
 
 def calls(settings: Settings, *, as_json: bool) -> None:
     """Print the counts of API calls."""
-    server = state.read(settings.state_dir)
-    if server is None or not server.alive:
-        message = "no sandbox runs; `make up` starts one"
-        raise UsageError(message)
-    rows = _ask(server.port, "calls")
+    rows = _client(settings).get("calls")
     if as_json:
         print(json.dumps(rows, indent=1))
         return
@@ -133,9 +150,12 @@ def calls(settings: Settings, *, as_json: bool) -> None:
         print("{calls:6} {status} {service}:{action} {principal} {tool}".format(**row))
 
 
-def _ask(port: int, what: str) -> Any:
-    with urllib.request.urlopen(f"http://127.0.0.1:{port}/_sandbox/{what}", timeout=30) as answer:
-        return json.load(answer)
+def _client(settings: Settings) -> Client:
+    server = state.read(settings.state_dir)
+    if server is None or not server.alive:
+        message = "no sandbox runs; `make up` starts one"
+        raise UsageError(message)
+    return Client(server.port)
 
 
 def _require_programs() -> None:

@@ -2,30 +2,24 @@
 
 from __future__ import annotations
 
-import errno
-import json
 import logging
 import random
 import signal
-import socket
 import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
-
-from moto.moto_server.werkzeug_app import MotoRequestHandler
-from werkzeug.serving import BaseWSGIServer, make_server
 
 from sandbox import state
 from sandbox.balancer import Balancer
 from sandbox.clock import RealClock
 from sandbox.cloud import BALANCERS, MACHINES, Cloud
-from sandbox.faults.errors import NoAnswerError
 from sandbox.gateway.addresses import SIZE, Addresses, listening
 from sandbox.gateway.images import DEBIAN
 from sandbox.machines.hypervisor import RealHypervisor
-from sandbox.settings import HOST, Settings
+from sandbox.settings import Settings
 from sandbox.traffic import Traffic
-from sandbox.wire.wsgi import respond
+from sandbox.wire.control import Control
+from sandbox.wire.http import Front, listen
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIEnvironment
@@ -33,19 +27,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 Say = Callable[[str], None]
-
-
-class ServerError(Exception):
-    """The server cannot start; the text is one line with the next step."""
-
-
-class _RequestHandler(MotoRequestHandler):  # type: ignore[misc]  # moto's types are not looked at
-    """Keeps connections open between requests, and writes no line for each request."""
-
-    protocol_version = "HTTP/1.1"
-
-    def log_request(self, code: Any = "-", size: Any = "-") -> None:
-        """Write nothing: calls are counted instead."""
 
 
 class Server:
@@ -58,7 +39,7 @@ class Server:
     def __init__(self, settings: Settings, say: Say) -> None:
         self._settings = settings
         self._stopping = threading.Event()
-        self._http = _listen(settings.port, self._answer)
+        self._http = listen(settings.port, self._answer)
         self._clock = RealClock()
         self._hypervisor = RealHypervisor(
             state_dir=settings.state_dir / "machines", cache_dir=settings.cache_dir
@@ -79,6 +60,8 @@ class Server:
             waits=lambda: not self._stopping.is_set(),
         )
         Traffic(self._cloud, self._balancer)
+        views = {"calls": self._cloud.api.calls.table, "status": self._status}
+        self._front = Front(self._cloud.api, Control(self._cloud.faults, views))
 
     def run(self, ready: Say) -> None:
         """Serve until SIGTERM or SIGINT, then end every machine and proxy.
@@ -102,21 +85,8 @@ class Server:
         self._balancer.close()
         self._hypervisor.close()
 
-    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> list[bytes]:
-        path = environ.get("PATH_INFO", "")
-        if path.startswith("/_sandbox/"):
-            return self._about(path.removeprefix("/_sandbox/"), start_response)
-        try:
-            return self._cloud.api(environ, start_response)
-        except NoAnswerError:
-            return _hang_up(environ)
-
-    def _about(self, what: str, start_response: StartResponse) -> list[bytes]:
-        if what == "calls":
-            return _json(start_response, 200, self._cloud.api.calls.table())
-        if what == "status":
-            return _json(start_response, 200, self._status())
-        return _json(start_response, 404, {"error": f"there is no /_sandbox/{what}; try status or calls"})
+    def _answer(self, environ: WSGIEnvironment, start_response: StartResponse) -> Any:
+        return self._front(environ, start_response)
 
     def _status(self) -> dict[str, Any]:
         account = self._cloud.account
@@ -146,7 +116,7 @@ class Server:
 def serve(settings: Settings, say: Say) -> None:
     """Run a server in the foreground until it is told to stop; its state folder is emptied at the end.
 
-    :raises ServerError: or StateError, or MachineError, if it cannot start.
+    :raises PortTakenError: or StateError, or MachineError, if it cannot start.
     """
     state.claim(settings.state_dir, settings.port)
     try:
@@ -168,27 +138,3 @@ def _progress(line: str, say: Say) -> None:
         log.info(line)
     else:
         say(line)
-
-
-def _listen(port: int, app: Any) -> BaseWSGIServer:
-    # werkzeug ends the process itself if it cannot bind, so that is tried before.
-    try:
-        return make_server(HOST, port, app, threaded=True, request_handler=_RequestHandler)
-    except (OSError, SystemExit) as error:
-        if isinstance(error, OSError) and error.errno != errno.EADDRINUSE:
-            raise
-        message = f"port {port} is taken; set BAKEROLL_SANDBOX_PORT to another one"
-        raise ServerError(message) from error
-
-
-def _hang_up(environ: WSGIEnvironment) -> list[bytes]:
-    """Close the connection without an answer, as a network does that fails in the middle of a call."""
-    connection: socket.socket = environ["werkzeug.socket"]
-    connection.shutdown(socket.SHUT_RDWR)
-    message = "a fault setting closed the connection"
-    raise ConnectionAbortedError(message)  # werkzeug takes this for a client that went away
-
-
-def _json(start_response: StartResponse, status: int, value: Any) -> list[bytes]:
-    body = json.dumps(value, indent=1).encode()
-    return respond(start_response, status, [("Content-Type", "application/json")], body)

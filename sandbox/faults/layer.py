@@ -38,7 +38,7 @@ class Faults:
     ) -> None:
         self._lock = threading.Lock()
         self._random = random
-        self._pass_time = pass_time
+        self.pass_time = pass_time
         self._past = Past(now)
         self._calls: dict[int, CallRule] = {}
         self._last_id = 0
@@ -128,7 +128,7 @@ class Faults:
         if fault is not None and fault.error is not None:
             raise fault.error
         if fault is not None and fault.kind == "dropped":
-            self._pass_time(fault.seconds)
+            self.pass_time(fault.seconds)
             raise NoAnswerError(fault.seconds, done=False)
         if fault is not None and fault.earlier is not None:
             earlier: Result = fault.earlier[0]
@@ -138,7 +138,7 @@ class Faults:
             with self._lock:
                 self._past.remember((service, operation, key), answer, memory)
         if fault is not None:
-            self._pass_time(fault.seconds)
+            self.pass_time(fault.seconds)
             if fault.kind == "lost":
                 raise NoAnswerError(fault.seconds, done=True)
         return answer

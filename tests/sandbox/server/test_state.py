@@ -68,12 +68,13 @@ def test_missing_programs_are_named_with_the_way_to_get_them(
 
 def test_a_taken_port_is_one_clear_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from sandbox import server
+    from sandbox.wire.http import PortTakenError
 
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        with pytest.raises(server.ServerError, match=f"port {port} is taken; set BAKEROLL_SANDBOX_PORT"):
+        with pytest.raises(PortTakenError, match=f"port {port} is taken; set BAKEROLL_SANDBOX_PORT"):
             server.serve(settings(tmp_path, port), lambda _: None)
     assert not (tmp_path / state.MARKER).exists()
 
