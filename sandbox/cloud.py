@@ -22,6 +22,7 @@ from sandbox.model.ports import Hypervisor
 from sandbox.model.times import Times
 from sandbox.services import autoscaling, ec2, events, sqs
 from sandbox.services.elbv2 import Elbv2Actions
+from sandbox.services.quotas import Quota, QuotaActions
 from sandbox.services.ssm import SsmActions
 from sandbox.wire.app import AccountApi, Handler
 
@@ -82,6 +83,8 @@ class Cloud:
             times=times,
         )
         account, moto = self.account, self.moto
+        quotas = QuotaActions(account)
+        self.quotas: dict[tuple[str, str], Quota] = quotas.quotas
         handlers: dict[str, dict[str, Handler]] = {
             "autoscaling": {
                 action: _bind(handler, account) for action, handler in autoscaling.ACTIONS.items()
@@ -89,6 +92,7 @@ class Cloud:
             "ec2": ec2.actions(account, moto, self.images, templates),
             "elbv2": Elbv2Actions(account, moto, self.target_groups, self._reshaped).actions(),
             "events": events.actions(moto, self.bus),
+            "service-quotas": dict(quotas.actions()),
             "sqs": sqs.actions(moto, account.lock, waits),
             "ssm": SsmActions(account, moto).actions(),
         }

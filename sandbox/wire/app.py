@@ -32,7 +32,7 @@ Handler = Callable[[dict[str, Any]], Mapping[str, Any] | None]
 Handlers = Mapping[str, Mapping[str, Handler]]
 """Service, then action, to its handler."""
 
-CLOSED = frozenset({"autoscaling"})
+CLOSED = frozenset({"autoscaling", "service-quotas"})
 """Services of which nothing goes to moto, since it would know nothing of the model's things."""
 
 

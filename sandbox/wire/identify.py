@@ -21,6 +21,7 @@ SERVICES = {
     "monitoring": "cloudwatch",
     "s3": "s3",
     "secretsmanager": "secretsmanager",
+    "servicequotas": "service-quotas",
     "sns": "sns",
     "sqs": "sqs",
     "ssm": "ssm",
