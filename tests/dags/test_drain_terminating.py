@@ -39,6 +39,7 @@ def test_policies(bag, name):
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_it_is_woken_by_its_queue_and_every_five_minutes(bag, environment):
     from bakeroll.core.config import load
+    from bakeroll.core.rollout.fleet_check import DRAIN_SCHEDULE
 
     dag = bag.dags[f"drain_terminating_{environment}"]
     facts = load(DAGS / "environments" / f"{environment}.yaml")
@@ -54,6 +55,7 @@ def test_it_is_woken_by_its_queue_and_every_five_minutes(bag, environment):
     )
     clock = dag.timetable.timetable
     assert (clock.expression, str(clock.timezone)) == ("*/5 * * * *", "UTC")
+    assert DRAIN_SCHEDULE.total_seconds() == 300, "what hooks are held to before a rollout"
 
 
 def test_what_waits_is_drained_in_chunks_that_have_names(bag):

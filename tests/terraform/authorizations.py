@@ -269,7 +269,7 @@ def requests(who: str, call: str) -> list[Request]:
     if known is not None:
         return known
     service, action = call.split(":")
-    prefix = {"elbv2": "elasticloadbalancing"}.get(service, service)
+    prefix = {"elbv2": "elasticloadbalancing", "service-quotas": "servicequotas"}.get(service, service)
     name = f"{prefix}:{action}"
     if call in NAMED:
         return [Request(name, NAMED[call])]

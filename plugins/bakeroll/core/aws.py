@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import ClientError
 
@@ -18,6 +18,21 @@ if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
     from mypy_boto3_ssm import SSMClient
     from mypy_boto3_sts import STSClient
+
+
+class ServiceQuotas(Protocol):
+    """What is asked of Service Quotas (no stubs of its client are installed)."""
+
+    def get_service_quota(self, *, ServiceCode: str, QuotaCode: str) -> Mapping[str, Any]:  # noqa: N803
+        """Return the value that the account has."""
+
+    def get_aws_default_service_quota(
+        self,
+        *,
+        ServiceCode: str,  # noqa: N803
+        QuotaCode: str,  # noqa: N803
+    ) -> Mapping[str, Any]:
+        """Return the value that AWS gives to all."""
 
 
 class Clients:
@@ -57,6 +72,12 @@ class Clients:
     def s3(self) -> S3Client:
         """S3."""
         client: S3Client = self._make("s3")
+        return client
+
+    @cached_property
+    def service_quotas(self) -> ServiceQuotas:
+        """Service Quotas."""
+        client: ServiceQuotas = self._make("service-quotas")
         return client
 
     @cached_property

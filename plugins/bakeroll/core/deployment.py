@@ -14,6 +14,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bakeroll.core import config
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import BakerollError, ConfigError, FleetError
+from bakeroll.core.rollout import preflight
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.rollout.drain import Drain
 from bakeroll.core.rollout.drain_waiting import DrainWaiting
@@ -95,6 +96,17 @@ class Deployment:
         :param outputs: the fleets by name.
         """
         remember(self.clients.s3, self.environment.state_bucket, self.name, outputs, self.environment.fleets)
+
+    def look_ahead(self, say: Callable[[str], object]) -> None:
+        """Make sure, before anything moves, that a rollout can be carried through.
+
+        :param say: gets a line for each thing that is worth knowing.
+        :raises PreflightError: with all that stands in the way.
+        """
+        found = preflight.look(self.clients, self.ledger.read(), self.environment.fleets, self.ledger.now())
+        for note in found.notes:
+            say(note)
+        preflight.insist(self.name, found)
 
     def _drain_waiting(
         self, fleet: str, instance_ids: Sequence[str], earlier: Collection[str] = ()

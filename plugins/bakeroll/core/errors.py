@@ -14,7 +14,8 @@
     │   ├── LockedError             somebody else holds the Terraform state, the journal or a bake's lease
     │   ├── OwnershipLostError      another run took the journal over: this one may not act any more
     │   ├── FleetError              the fleet is in a state that a rollout cannot start from or end in
-    │   │   └── GroupMissingError   a fleet's Auto Scaling group does not exist
+    │   │   ├── GroupMissingError   a fleet's Auto Scaling group does not exist
+    │   │   └── PreflightError      a rollout would not come to its end; nothing was changed
     │   ├── CapacityError           new instances cannot come into service
     │   └── DrainError              an instance could not be drained
     └── RetryableError              the same call may succeed a little later
@@ -79,6 +80,10 @@ class FleetError(FinalError):
 
 class GroupMissingError(FleetError):
     """A fleet's Auto Scaling group does not exist."""
+
+
+class PreflightError(FleetError):
+    """A rollout would not come to its end, as was seen before anything was changed."""
 
 
 class CapacityError(FinalError):

@@ -41,7 +41,7 @@ class BeginOperator(StepOperator):
         return Begin(deployment.ledger, deployment.name, alive=lambda owner: _alive(context, owner))
 
     def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
-        """Take the journal, then write into it the fleets that there are."""
+        """Take the journal, write into it the fleets that there are, and look whether they can be rolled."""
         deployment = self.deployment(context)
         check_account(deployment.clients, deployment.name, deployment.environment.account_id)
         result = super().advance(context, arguments)
@@ -50,6 +50,9 @@ class BeginOperator(StepOperator):
             made = fleets(deployment.name, outputs)
             begin.record_fleets(deployment.clients, deployment.ledger, made)
             deployment.remember_fleets(made)
+            for group in begin.retain_abandoned(deployment.clients, deployment.ledger):
+                self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)
+            deployment.look_ahead(self.log.info)
         else:
             self.log.info("Terraform was never applied here: this is the first deployment")
         return result

@@ -113,6 +113,8 @@ class ApplyOperator(DeploymentOperator):
         deployment = self.deployment(context)
         image_id = self.plan["image_id"]
         _show(context, deployment, (self.plan["location"] or {}).get("key"))
+        # A bake takes its time, and a plan may wait a day for its approval.
+        deployment.look_ahead(self.log.info)
         deployment.ledger.update(lambda journal: journal.model_copy(update={"image_id": image_id}))
         given = variables(deployment, image_id, self.log.info)
         self._terraform = terraform(deployment, self.log.info)
@@ -120,9 +122,9 @@ class ApplyOperator(DeploymentOperator):
             outputs = self._outputs(self._terraform, self.plan["location"], given)
         made = fleets(deployment.name, outputs)
         begin.check_fleets(deployment.name, deployment.environment.fleets, made)
-        journal = begin.record_fleets(deployment.clients, deployment.ledger, made, applied=True)
+        begin.record_fleets(deployment.clients, deployment.ledger, made, applied=True)
         deployment.remember_fleets(made)
-        for group in begin.retain_abandoned(deployment.clients, journal):
+        for group in begin.retain_abandoned(deployment.clients, deployment.ledger):
             self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)
 
     def _outputs(

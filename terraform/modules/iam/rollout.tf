@@ -17,7 +17,7 @@ data "aws_iam_policy_document" "rollout" {
 
   statement {
     sid       = "DrainDocument"
-    actions   = ["ssm:SendCommand"]
+    actions   = ["ssm:DescribeDocument", "ssm:SendCommand"]
     resources = [local.document]
   }
 

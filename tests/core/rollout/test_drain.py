@@ -116,8 +116,8 @@ def test_a_drain_that_was_sent_by_a_dead_worker_is_not_sent_again():
 
 def test_an_instance_whose_drain_was_given_up_is_retained_and_named():
     w, ids = retired(heartbeat_seconds=60, default_result="ABANDON")
-    assert begin.retain_abandoned(w.clients, w.ledger.read()) == ["web"]
-    assert begin.retain_abandoned(w.clients, w.ledger.read()) == []
+    assert begin.retain_abandoned(w.clients, w.ledger) == ["web"]
+    assert begin.retain_abandoned(w.clients, w.ledger) == []
     behave(w, ids[:1], answer=lambda *_: CommandResult(status=1, stdout="", stderr="no"))
     with pytest.raises(DrainError, match="Failed, it says: no"):
         w.run(w.drain(ids))

@@ -348,8 +348,8 @@ def test_what_a_person_tried_before_is_no_receipt():
 def test_one_that_nobody_could_drain_is_retained_and_named_by_every_look():
     w = idle(heartbeat_seconds=60, default_result="ABANDON")
     w.ledger.open()
-    journal = w.ledger.update(lambda journal: journal.model_copy(update={"fleets": {"web": known_record(w)}}))
-    begin.retain_abandoned(w.clients, journal)
+    w.ledger.update(lambda journal: journal.model_copy(update={"fleets": {"web": known_record(w)}}))
+    begin.retain_abandoned(w.clients, w.ledger)
     w.ledger.close()
     (bad,) = terminate(w, decrement=False)
     behave(w, [bad], agent_online=False)

@@ -97,7 +97,7 @@ def _record(
     return FleetRecord(**names, template_before=before)
 
 
-def retain_abandoned(clients: Clients, journal: Journal) -> list[str]:
+def retain_abandoned(clients: Clients, ledger: Ledger) -> list[str]:
     """Have each group keep an instance whose drain was given up, where its hook says ABANDON.
 
     Without the policy AWS terminates such an instance at once, and its log buffer is lost with its disk
@@ -107,15 +107,18 @@ def retain_abandoned(clients: Clients, journal: Journal) -> list[str]:
     :return: the groups that were changed.
     """
     changed = []
-    for record in journal.fleets.values():
+    for record in ledger.read().fleets.values():
+        found = clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[record.group])
+        if not found["AutoScalingGroups"]:
+            continue  # the plan makes it again
+        policy = found["AutoScalingGroups"][0].get("InstanceLifecyclePolicy", {})
+        if policy.get("RetentionTriggers", {}).get("TerminateHookAbandon") == "retain":
+            continue
         hooks = clients.autoscaling.describe_lifecycle_hooks(
             AutoScalingGroupName=record.group, LifecycleHookNames=[record.termination_hook]
         )["LifecycleHooks"]
-        if not hooks or hooks[0].get("DefaultResult") != "ABANDON":
-            continue
-        found = clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[record.group])
-        policy = found["AutoScalingGroups"][0].get("InstanceLifecyclePolicy", {})
-        if policy.get("RetentionTriggers", {}).get("TerminateHookAbandon") != "retain":
+        if hooks and hooks[0].get("DefaultResult") == "ABANDON":
+            ledger.read()
             clients.autoscaling.update_auto_scaling_group(
                 AutoScalingGroupName=record.group,
                 InstanceLifecyclePolicy={"RetentionTriggers": {"TerminateHookAbandon": "retain"}},
