@@ -18,6 +18,7 @@ the cause and either clear the red task or start a new run: both find what is do
 * `plan`, `apply`: Terraform's own diagnostics; a foreign lock is named with its holder. Clear an `apply`
   that was cut off: what is left of its plan is applied. If there is more to do, that is named: clear `plan`.
 * `await_capacity`: AWS's reason (scaling activity, target health, console output). Old instances serve on.
+* `gate`: what a new instance, an alarm or the application said against the version. Old instances serve on.
 * `drain`: the instance is held until its lifecycle hook times out; then it is retained, its log buffer still
   on its disk (`Terminating:Retained`), or terminated, as the hook's default result says.
 """
@@ -28,15 +29,16 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup
+from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup, chain
 
-from bakeroll.core.config import Environment, load_all
+from bakeroll.core.config import Environment, Fleet, load_all
 from bakeroll.core.errors import FinalError
 from bakeroll.operators.journal import BeginOperator, CloseOperator, ReleaseOperator
 from bakeroll.operators.layers import BakeLayerOperator, DecideLayersOperator
 from bakeroll.operators.rollout import DrainOperator, FleetOperator
 from bakeroll.operators.terraform import APPROVAL_TIMEOUT, ApplyOperator, PlanOperator
 from bakeroll.sensors.capacity import CapacitySensor
+from bakeroll.sensors.gate import GateSensor
 
 ENVIRONMENTS = Path(__file__).parent / "environments"
 LAYERS = ("base", "application_base", "application")
@@ -111,7 +113,7 @@ def rolling_deployment(name: str, environment: Environment) -> DAG:
                     response_timeout=APPROVAL_TIMEOUT,
                 )
                 plan >> approve >> apply
-        verified = {fleet: roll_fleet(fleet, facts, apply) for fleet in environment.fleets}
+        verified = {name: roll_fleet(name, each, facts, apply) for name, each in environment.fleets.items()}
         release = ReleaseOperator(
             task_id="release",
             fleets={fleet: verify.output for fleet, verify in verified.items()},
@@ -123,12 +125,14 @@ def rolling_deployment(name: str, environment: Environment) -> DAG:
     return dag
 
 
-def roll_fleet(fleet: str, facts: dict[str, str], apply: ApplyOperator) -> FleetOperator:
+def roll_fleet(fleet: str, settings: Fleet, facts: dict[str, str], apply: ApplyOperator) -> FleetOperator:
     """Wire the waves of one fleet; returns its last task."""
     with TaskGroup(fleet):
         with TaskGroup("wave_1"):
             scale_out = FleetOperator(task_id="scale_out", step="scale_out", fleet=fleet, wave=1, **facts)
             await_capacity = CapacitySensor(task_id="await_capacity", fleet=fleet, wave=1, **facts)
+            asks = settings.gate.asks
+            gate = [GateSensor(task_id="gate", fleet=fleet, wave=1, **facts)] if asks else []
             retire = FleetOperator(task_id="retire", step="retire", fleet=fleet, wave=1, **facts)
             drain = DrainOperator.partial(
                 task_id="drain", fleet=fleet, wave=1, map_index_template="{{ task.title }}", **facts
@@ -136,7 +140,7 @@ def roll_fleet(fleet: str, facts: dict[str, str], apply: ApplyOperator) -> Fleet
         verify = FleetOperator(
             task_id="verify", step="verify", fleet=fleet, wave=1, trigger_rule=SKIPPED_IS_FINE, **facts
         )
-    apply >> scale_out >> await_capacity >> retire
+    chain(apply, scale_out, await_capacity, *gate, retire)
     [retire, drain] >> verify
     return verify
 

@@ -20,7 +20,7 @@ from sandbox.gateway.templates import MotoLaunchTemplates
 from sandbox.model.account import Account
 from sandbox.model.ports import Hypervisor
 from sandbox.model.times import Times
-from sandbox.services import autoscaling, ec2, events, sqs
+from sandbox.services import autoscaling, cloudwatch, ec2, events, sqs
 from sandbox.services.elbv2 import Elbv2Actions
 from sandbox.services.quotas import Quota, QuotaActions
 from sandbox.services.ssm import SsmActions
@@ -89,6 +89,7 @@ class Cloud:
             "autoscaling": {
                 action: _bind(handler, account) for action, handler in autoscaling.ACTIONS.items()
             },
+            "cloudwatch": cloudwatch.actions(moto),
             "ec2": ec2.actions(account, moto, self.images, templates),
             "elbv2": Elbv2Actions(account, moto, self.target_groups, self._reshaped).actions(),
             "events": events.actions(moto, self.bus),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
+from moto.cloudwatch.models import cloudwatch_backends
 from moto.core.base_backend import BackendDict
 from moto.core.model_instances import reset_model_data
 from moto.ec2.models import ec2_backends
@@ -90,6 +91,11 @@ class Moto:
     def ec2(self) -> Any:
         """Moto's EC2, for what no API changes: states, addresses, images."""
         return ec2_backends[self.account_id][self.region]
+
+    @property
+    def cloudwatch(self) -> Any:
+        """Moto's CloudWatch, for its alarms."""
+        return cloudwatch_backends[self.account_id][self.region]
 
     @property
     def elbv2(self) -> Any:

@@ -41,7 +41,25 @@ def test_the_schema_is_up_to_date_and_accepts_the_repositorys_environments():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("capacity_timeout: 15m", "capcity_timeout: 15m", "fleets.web.capcity_timeout: unknown key (value '15m'); expected one of capacity_timeout, drain"),
+        ("capacity_timeout: 15m", "capcity_timeout: 15m", "fleets.web.capcity_timeout: unknown key (value '15m'); expected one of capacity_timeout, drain, gate"),
+        ("    drain:", "    gate: {soak: 2}\n    drain:", "fleets.web.gate.soak: found 2; expected a whole number and a unit"),
+        ("    drain:", "    gate: {sok: 2m}\n    drain:", "fleets.web.gate.sok: unknown key (value '2m'); expected one of alarms, http, insufficient_data, soak"),
+        ("    drain:", "    gate: {alarms: [a, b, a]}\n    drain:", "fleets.web.gate: found {'alarms': ['a', 'b', 'a']}; expected each alarm once, 'a' is there twice"),
+        ("    drain:", "    gate: {alarms: ['']}\n    drain:", "fleets.web.gate.alarms.0: found ''; string should have at least 1 character"),
+        ("    drain:", "    gate: {alarms: [a], insufficient_data: alarm}\n    drain:", "fleets.web.gate.insufficient_data: found 'alarm'; input should be 'ok', 'wait' or 'fail'"),
+        ("    drain:", "    gate: {http: {paht: /}}\n    drain:", "fleets.web.gate.http.paht: unknown key (value '/'); expected one of body, consecutive, headers, host, path, status, timeout, url, wrong_answers"),
+        ("    drain:", "    gate: {http: {path: orders}}\n    drain:", "fleets.web.gate.http.path: found 'orders'; string should match pattern"),
+        ("    drain:", '    gate: {http: {path: "/ HTTP/1.0"}}\n    drain:', "fleets.web.gate.http.path: found '/ HTTP/1.0'; string should match pattern"),
+        ("    drain:", '    gate: {http: {path: "/\\n"}}\n    drain:', r"fleets.web.gate.http.path: found '/\n'; string should match pattern"),
+        ("    drain:", '    gate: {http: {host: "a\\n"}}\n    drain:', r"fleets.web.gate.http.host: found 'a\n'; string should match pattern"),
+        ("    drain:", "    gate: {http: {url: 'ftp://example.com'}}\n    drain:", "fleets.web.gate.http.url: found 'ftp://example.com'; expected http:// or https://, a host"),
+        ("    drain:", "    gate: {http: {url: 'https://example.com/a'}}\n    drain:", "fleets.web.gate.http.url: found 'https://example.com/a'; expected no path here; write it as `path`"),
+        ("    drain:", "    gate: {http: {url: 'https://example.com:99999'}}\n    drain:", "fleets.web.gate.http.url: found 'https://example.com:99999'; expected a port from 1 to 65535"),
+        ("    drain:", "    gate: {http: {url: 'http://[::1'}}\n    drain:", "fleets.web.gate.http.url: found 'http://[::1'; expected http:// or https://, a host"),
+        ("    drain:", "    gate: {http: {status: 999}}\n    drain:", "fleets.web.gate.http.status: found 999; input should be less than or equal to 599"),
+        ("    drain:", "    gate: {http: {timeout: 2m}}\n    drain:", "fleets.web.gate.http.timeout: found '2m'; expected at most 30s"),
+        ("    drain:", "    gate: {http: {timeout: 0s}}\n    drain:", "fleets.web.gate.http.timeout: found '0s'; expected more than 0s"),
+        ("    drain:", "    gate: {http: {consecutive: 0}}\n    drain:", "fleets.web.gate.http.consecutive: found 0; input should be greater than or equal to 1"),
         ("  ref: main", "  branch: main", "application.branch: unknown key (value 'main'); expected one of ref, repository"),
         ("timeout: 5m", "timeout: fast", "fleets.web.drain.timeout: found 'fast'; expected a whole number and a unit, such as 30s, 15m or 2h"),
         ("timeout: 5m", "timeout: 99999999999999h", "fleets.web.drain.timeout: found '99999999999999h'; expected at most 48h"),
@@ -107,6 +125,18 @@ def test_where_packer_builds_reaches_its_variables(tmp_path):
         "subnet_id": "subnet-0a",
         "temporary_security_group_source_cidrs": ["10.1.0.0/16"],
     }
+
+
+def test_a_gate(tmp_path):
+    gate = "    gate: {soak: 2m, alarms: [web-5xx], insufficient_data: ok, http: {path: '/a?b=c', timeout: 2s}}\n"
+    path = write(tmp_path, GOOD.replace("    drain:", gate + "    drain:"))
+    web = config.load(path).fleets["web"]
+    assert web.gate.asks
+    assert web.gate.soak == timedelta(minutes=2)
+    assert web.gate.http is not None
+    assert (web.gate.http.path, web.gate.http.status, web.gate.http.consecutive) == ("/a?b=c", 200, 10)
+    jsonschema.validate(yaml.safe_load(path.read_text()), yaml.safe_load(schema.schema_text()))
+    assert not config.load(write(tmp_path, GOOD)).fleets["web"].gate.asks
 
 
 def test_one_bad_file_leaves_the_others(tmp_path):

@@ -94,6 +94,18 @@ def test_a_broken_environment_takes_down_only_itself(load, tmp_path):
     )
 
 
+def test_a_gate_stands_between_new_instances_and_the_end_of_old_ones(load, tmp_path):
+    folder = tmp_path / "dags"
+    shutil.copytree(DAGS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "environments" / "staging.yaml"
+    path.write_text(path.read_text().replace("    drain:", "    gate: {soak: 1m}\n    drain:"))
+    dag = load(folder).dags["rolling_deployment_staging"]
+    gate = dag.get_task("web.wave_1.gate")
+    assert gate.upstream_task_ids == {"web.wave_1.await_capacity"}
+    assert gate.downstream_task_ids == {"web.wave_1.retire"}
+    assert dag.get_task("web.wave_1.retire").upstream_task_ids == {"web.wave_1.gate"}
+
+
 def test_two_fleets_roll_side_by_side(load, tmp_path):
     folder = tmp_path / "dags"
     shutil.copytree(DAGS, folder, ignore=shutil.ignore_patterns("__pycache__"))

@@ -39,6 +39,11 @@ LINKS = [link for _, link in inspect.getmembers(console, inspect.isclass) if Con
             f"ec2/home?region=ap-northeast-1#LoadBalancer:loadBalancerArn={ARN}",
         ),
         (
+            console.AlarmLink,
+            {"alarm": "web errors/5xx"},
+            "cloudwatch/home?region=ap-northeast-1#alarmsV2:alarm/web%20errors/5xx",
+        ),
+        (
             console.CommandLink,
             {"command_id": "0b6f-11"},
             "systems-manager/run-command/0b6f-11?region=ap-northeast-1",
@@ -88,6 +93,6 @@ def test_no_link_where_the_console_is_not_known() -> None:
 
 
 def test_names_and_keys_are_unique() -> None:
-    assert len(LINKS) == 9
+    assert len(LINKS) == 10
     assert len({link.name for link in LINKS}) == len({link.key() for link in LINKS}) == len(LINKS)
     assert all(link().xcom_key == link.key() for link in LINKS)

@@ -13,6 +13,7 @@ from bakeroll.core.errors import AccountError
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
+    from mypy_boto3_cloudwatch import CloudWatchClient
     from mypy_boto3_ec2 import EC2Client
     from mypy_boto3_elbv2 import ElasticLoadBalancingv2Client
     from mypy_boto3_s3 import S3Client
@@ -48,6 +49,12 @@ class Clients:
     def autoscaling(self) -> AutoScalingClient:
         """EC2 Auto Scaling."""
         client: AutoScalingClient = self._make("autoscaling")
+        return client
+
+    @cached_property
+    def cloudwatch(self) -> CloudWatchClient:
+        """CloudWatch."""
+        client: CloudWatchClient = self._make("cloudwatch")
         return client
 
     @cached_property
@@ -88,7 +95,7 @@ class Clients:
 
     def prepare(self) -> None:
         """Make all clients now, where connections can be read; later calls may come from any thread."""
-        for name in ("autoscaling", "ec2", "elbv2", "ssm", "s3"):
+        for name in ("autoscaling", "cloudwatch", "ec2", "elbv2", "ssm", "s3"):
             getattr(self, name)
 
 

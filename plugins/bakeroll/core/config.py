@@ -19,9 +19,10 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from bakeroll.core.config_types import Duration, Text
+from bakeroll.core.config_types import Duration, Text, inner_model
 from bakeroll.core.config_types import Model as _Model
 from bakeroll.core.errors import ConfigError
+from bakeroll.core.gate_settings import Gate
 
 NAME = r"^[a-z][a-z0-9_]{0,30}$"
 GIT_HOST = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
@@ -125,6 +126,7 @@ class Fleet(_Model):
         default=timedelta(minutes=15),
         description="How long new instances may take to be in service and healthy.",
     )
+    gate: Gate = Field(default_factory=Gate)
     drain: Drain = Field(default_factory=Drain)
 
 
@@ -262,14 +264,12 @@ def _known_keys(location: list[str]) -> list[str]:
     model: type[BaseModel] = Environment
     way = list(location)
     while way:
-        field = model.model_fields[way.pop(0)]
-        if field.annotation is not None and isinstance(field.annotation, type):
-            model = field.annotation
-        elif not way:
+        inner, named = inner_model(model.model_fields[way.pop(0)].annotation)
+        if inner is None:
             break
-        else:  # a mapping by name, as fleets is: the name is no key of a model
-            way.pop(0)
-            model = Fleet
+        if named and way:
+            way.pop(0)  # the name is no key of a model
+        model = inner
     return sorted(model.model_fields)
 
 

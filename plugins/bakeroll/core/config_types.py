@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args, get_origin
 
 from pydantic import (
     AfterValidator,
@@ -50,3 +50,14 @@ class Model(BaseModel):
     """A part of an environment file: what it does not know it refuses."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def inner_model(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """Return the model that a key holds, and whether it holds several of them by name.
+
+    :param annotation: the key's type: a model, a model or None, or a mapping of names to models.
+    """
+    if isinstance(annotation, type):
+        return (annotation if issubclass(annotation, BaseModel) else None), False
+    found = [one for one in get_args(annotation) if isinstance(one, type) and issubclass(one, BaseModel)]
+    return (found[0] if found else None), get_origin(annotation) is dict

@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from bakeroll.core.rollout.drain import Drain
 from bakeroll.core.rollout.drain_waiting import DrainWaiting
 from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, deadline_name
 from bakeroll.core.rollout.known_fleets import KnownFleet, recall, remember
-from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
+from bakeroll.core.rollout.waves import AwaitCapacity, Gate, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Step
 from bakeroll.core.terraform import FleetOutput
 
@@ -164,6 +165,7 @@ class Deployment:
         steps: dict[str, Callable[..., Step]] = {
             "scale_out": ScaleOut,
             "await_capacity": AwaitCapacity,
+            "gate": partial(Gate, gate=fleet.gate),
             "retire": Retire,
             "verify": Settle,
         }

@@ -17,6 +17,7 @@
     │   │   ├── GroupMissingError   a fleet's Auto Scaling group does not exist
     │   │   └── PreflightError      a rollout would not come to its end; nothing was changed
     │   ├── CapacityError           new instances cannot come into service
+    │   ├── GateError               new instances serve, but not as a fleet's gate asks
     │   └── DrainError              an instance could not be drained
     └── RetryableError              the same call may succeed a little later
         ├── RepositoryError         a git repository did not answer
@@ -88,6 +89,10 @@ class PreflightError(FleetError):
 
 class CapacityError(FinalError):
     """New instances cannot come into service."""
+
+
+class GateError(FinalError):
+    """New instances serve, but not as a fleet's gate asks."""
 
 
 class DrainError(FinalError):

@@ -10,12 +10,13 @@ import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from bakeroll.core.config import Environment
+from bakeroll.core.config_types import inner_model
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SCHEMA = REPOSITORY / "dags" / "environments" / "schema.json"
@@ -59,12 +60,8 @@ def _rows(model: type[BaseModel], prefix: str) -> Iterator[str]:
 
 def _inner(field: FieldInfo, key: str) -> tuple[type[BaseModel] | None, str]:
     """Return the model behind a key, and the way to its keys; None if there is none."""
-    if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-        return field.annotation, key
-    models = [
-        one for one in get_args(field.annotation) if isinstance(one, type) and issubclass(one, BaseModel)
-    ]
-    return (models[0], f"{key}.<name>") if models else (None, key)
+    inner, named = inner_model(field.annotation)
+    return inner, f"{key}.<name>" if named else key
 
 
 def _default(field: FieldInfo) -> str:
@@ -75,7 +72,7 @@ def _default(field: FieldInfo) -> str:
         return ""
     if isinstance(value, timedelta):
         seconds = round(value.total_seconds())
-        return f"`{seconds // 60}m`" if seconds % 60 == 0 else f"`{seconds}s`"
+        return f"`{seconds // 60}m`" if seconds and seconds % 60 == 0 else f"`{seconds}s`"
     return f"`{json.dumps(value)}`"
 
 

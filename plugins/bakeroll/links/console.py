@@ -93,6 +93,13 @@ class TargetGroupLink(ConsoleLink):
     path = "ec2/home?region={region}#TargetGroup:targetGroupArn={arn}"
 
 
+class AlarmLink(ConsoleLink):
+    """A CloudWatch alarm with its history."""
+
+    name = "Alarm"
+    path = "cloudwatch/home?region={region}#alarmsV2:alarm/{alarm}"
+
+
 class CommandLink(ConsoleLink):
     """A drain as SSM's Run Command shows it, with its output."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from bakeroll.core.rollout import fleet as fleets
@@ -9,7 +10,7 @@ from bakeroll.links.console import AutoScalingGroupLink, LoadBalancerLink, Targe
 from bakeroll.operators.rollout import FleetOperator
 
 if TYPE_CHECKING:
-    from airflow.sdk import Context
+    from airflow.sdk import BaseOperatorLink, Context
 
     from bakeroll.core.deployment import Deployment
 
@@ -24,10 +25,14 @@ class CapacitySensor(FleetOperator):
     """
 
     ui_color = "#e6f1f2"
-    operator_extra_links = (AutoScalingGroupLink(), LoadBalancerLink(), TargetGroupLink())
+    operator_extra_links: Sequence[BaseOperatorLink] = (
+        AutoScalingGroupLink(),
+        LoadBalancerLink(),
+        TargetGroupLink(),
+    )
 
-    def __init__(self, **kwargs: Any) -> None:
-        super().__init__(step="await_capacity", **kwargs)
+    def __init__(self, *, step: str = "await_capacity", **kwargs: Any) -> None:
+        super().__init__(step=step, **kwargs)
 
     def show(self, context: Context, deployment: Deployment) -> str | None:
         """Show the fleet's group in the AWS console, and what it serves behind."""

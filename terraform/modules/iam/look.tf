@@ -9,6 +9,7 @@ data "aws_iam_policy_document" "look" {
       "autoscaling:DescribeInstanceRefreshes",
       "autoscaling:DescribeLifecycleHooks",
       "autoscaling:DescribeScalingActivities",
+      "cloudwatch:DescribeAlarms", # of composite alarms too, for which nothing narrower than * will do
       "ec2:DescribeImages",
       "ec2:DescribeInstanceStatus",
       "ec2:DescribeInstanceTypeOfferings",

@@ -60,6 +60,22 @@ class Surge(_Record):
         return minimum in {self.minimum, self.previous}
 
 
+class Watch(_Record):
+    """What a wave's gate watches.
+
+    :ivar since: when the watch began, in seconds since the epoch.
+    :ivar until: when its soak ends; a retry does not start it again.
+    :ivar instances: new instances that were seen to serve since then.
+    :ivar fault: why the gate is shut, once it is.
+    """
+
+    wave: int
+    since: float
+    until: float
+    instances: tuple[str, ...] = ()
+    fault: str | None = None
+
+
 class FleetRecord(_Record):
     """One fleet in the journal."""
 
@@ -76,6 +92,7 @@ class FleetRecord(_Record):
     """All instances that this rollout terminated."""
     lost: tuple[str, ...] = ()
     """Those of them that went without a receipt; said once, then left alone."""
+    gate: Watch | None = None
     deadlines: dict[str, float] = Field(default_factory=dict)
     """Absolute times (seconds since the epoch) by step, set once: a retry does not start them again."""
 
@@ -186,7 +203,7 @@ class Ledger:
                 "lease_until": self.now() + LEASE_SECONDS,
                 # A new run is a new try: the dead one's deadlines have passed or mean nothing to it.
                 "fleets": {
-                    name: record.model_copy(update={"deadlines": {}})
+                    name: record.model_copy(update={"deadlines": {}, "gate": None})
                     for name, record in journal.fleets.items()
                 },
             }
@@ -255,7 +272,9 @@ class Ledger:
 
         def without(record: FleetRecord) -> FleetRecord:
             left = {name: when for name, when in record.deadlines.items() if name != step}
-            return record.model_copy(update={"deadlines": left})
+            watched = record.gate and deadline_name(record.gate.wave, "gate") == step
+            gate = None if watched else record.gate
+            return record.model_copy(update={"deadlines": left, "gate": gate})
 
         if fleet in self.read().fleets:
             self.update_fleet(fleet, without)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from bakeroll.core import config
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import PreflightError
-from bakeroll.core.rollout import headroom
+from bakeroll.core.rollout import gate_check, headroom
 from bakeroll.core.rollout.fleet_check import FleetCheck
 from bakeroll.core.rollout.headroom import Findings, Need
 from bakeroll.core.rollout.journal import Journal
@@ -41,6 +41,9 @@ def look(clients: Clients, journal: Journal, settings: Mapping[str, config.Fleet
         needs += [need] if need else []
         found.problems += [f"fleet {name}: {problem}" for problem in check.found.problems]
         found.notes += [f"fleet {name}: {note}" for note in check.found.notes]
+        if name in settings:
+            unanswered = gate_check.problems(clients, record.group, settings[name].gate)
+            found.problems += [f"fleet {name}: {problem}" for problem in unanswered]
     room = headroom.vcpus(clients, needs)
     return Findings(found.problems + room.problems, found.notes + room.notes)
 
