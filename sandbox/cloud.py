@@ -10,6 +10,7 @@ from typing import Any
 
 from sandbox.clock import Clock
 from sandbox.faults.layer import Faults
+from sandbox.faults.wrapped import FaultyMachines, FaultyRecords
 from sandbox.gateway.addresses import Addresses
 from sandbox.gateway.bus import MotoEventBus
 from sandbox.gateway.images import DEBIAN, Images, SourceImage
@@ -69,10 +70,16 @@ class Cloud:
         self.target_groups = MotoTargetGroups(self.moto, balancer_addresses or Addresses(BALANCERS))
         self.bus = MotoEventBus(self.moto, clock)
         templates = MotoLaunchTemplates(self.moto)
+        # Its own randomness, so that setting a fault changes nothing else of a seeded run.
+        self.faults = Faults(
+            random=random.Random(f"faults {seed}"),  # noqa: S311  # repeatable, not secret
+            now=clock.now,
+            pass_time=pass_time,
+        )
         self.account = Account(
             clock=clock,
-            hypervisor=hypervisor,
-            records=self.records,
+            hypervisor=FaultyMachines(hypervisor, self.faults, clock),
+            records=FaultyRecords(self.records, self.faults),
             subnets=MotoSubnets(self.moto),
             templates=templates,
             target_groups=self.target_groups,
@@ -82,6 +89,7 @@ class Cloud:
             random=random.Random(seed),  # noqa: S311  # repeatable, not secret
             times=times,
         )
+        self.faults.attach(self.account)
         account, moto = self.account, self.moto
         quotas = QuotaActions(account)
         self.quotas: dict[tuple[str, str], Quota] = quotas.quotas
@@ -97,12 +105,6 @@ class Cloud:
             "sqs": sqs.actions(moto, account.lock, waits),
             "ssm": SsmActions(account, moto).actions(),
         }
-        # Its own randomness, so that setting a fault changes nothing else of a seeded run.
-        self.faults = Faults(
-            random=random.Random(f"faults {seed}"),  # noqa: S311  # repeatable, not secret
-            now=clock.now,
-            pass_time=pass_time,
-        )
         self.api = AccountApi(
             lock=account.lock,
             moto=moto,

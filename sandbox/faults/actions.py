@@ -32,13 +32,13 @@ def read_action(name: str, value: Any) -> str:
     """
     given = text(name, value)
     if given == "*":
-        return "*:*"
+        return given
     service, colon, operation = given.partition(":")
-    if not colon:
+    if not (colon and service and operation):
         message = f"{name} is {given!r}, expected service:Action, for instance autoscaling:Describe*, or *"
         raise FaultSettingError(message)
     service = BY_IAM_NAME.get(service, service)
-    if "*" not in service:
+    if not set("*?[") & set(service):
         operations = _operations(service)
         if operations is None:
             message = f"{name} is {given!r}, but there is no service {service}"
@@ -55,7 +55,12 @@ def may_be_stale(service: str, operation: str) -> bool:
     Sources: EC2 developer guide, "Eventual consistency in the Amazon EC2 API"; IAM user guide, "Changes
     that I make are not always immediately visible".
     """
-    return service not in _ALWAYS_FRESH and operation.startswith(_READS)
+    return not is_always_fresh(service) and operation.startswith(_READS)
+
+
+def is_always_fresh(service: str) -> bool:
+    """Tell whether a service's reads show what was written last."""
+    return service in _ALWAYS_FRESH
 
 
 @cache

@@ -37,21 +37,9 @@ class MotoInstanceRecords:
         self._images = images
         self._addresses = addresses
         self._by_id: dict[str, Any] = {}
-        self.refusals: list[LaunchError] = []
-        """Raised by the next launches, one each."""
-        self.full_zones: set[str] = set()
-        """Availability zones without capacity."""
 
     def create(self, spec: LaunchSpec) -> tuple[str, str]:
         """Record a launch."""
-        if self.refusals:
-            raise self.refusals.pop(0)
-        if spec.availability_zone in self.full_zones:
-            message = (
-                f"We currently do not have sufficient {spec.instance_type} capacity in the "
-                f"Availability Zone you requested ({spec.availability_zone})."
-            )
-            raise LaunchError("InsufficientInstanceCapacity", message)
         self._images.require_available(spec.image_id)
         try:
             answer = self._moto.call("ec2", "RunInstances", _run_instances(spec))

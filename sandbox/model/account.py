@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import uuid
+from collections.abc import Callable
 
 from sandbox.clock import Clock
 from sandbox.model.autoscaling.groups import Groups
@@ -47,6 +48,8 @@ class Account:
         self.account_id = account_id
         self.random = random
         self.times = times or Times()
+        self.impaired: Callable[[str], bool] = lambda _instance_id: False
+        """Tells whether EC2's status checks of an instance fail."""
         self.instances = Instances(self)
         self.targets = Targets(self)
         self.commands = Commands(self)

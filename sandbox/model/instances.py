@@ -152,7 +152,9 @@ class Instances:
         with self._account.lock:
             instance = self._by_id[instance_id]
             if instance.state not in GONE:
-                self._change(instance, "shutting-down", f"Server.InternalError: {reason}")
+                if not reason.startswith(("Server.", "Client.")):
+                    reason = f"Server.InternalError: {reason}"
+                self._change(instance, "shutting-down", reason)
                 self._account.hypervisor.terminate(instance_id)
 
     def _boot(self, instance: Instance) -> None:

@@ -111,6 +111,9 @@ class Hypervisor(Protocol):
     def terminate(self, instance_id: str) -> None:
         """Begin to end it and remove its file system."""
 
+    def crash(self, instance_id: str) -> None:
+        """End it at once and unasked, as a host does that fails; its file system stays."""
+
     def create_image(self, instance_id: str, image_id: str, done: Callable[[str | None], None]) -> None:
         """Begin to keep its file system as an image; ``done`` gets None or what went wrong."""
 

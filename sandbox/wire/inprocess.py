@@ -45,7 +45,7 @@ class VirtualAccount:
 
     @property
     def records(self) -> MotoInstanceRecords:
-        """Where launches can be made to fail."""
+        """EC2's records of instances."""
         return self.cloud.records
 
     @property

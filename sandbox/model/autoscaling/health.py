@@ -18,6 +18,7 @@ EC2_CAUSE = (
     "an instance was taken out of service in response to an EC2 health check indicating it has been "
     "terminated or stopped."
 )
+STATUS_CAUSE = "an instance was taken out of service in response to an EC2 instance status check failure."
 ELB_CAUSE = "an instance was taken out of service in response to an ELB system health check failure."
 USER_CAUSE = "an instance was taken out of service in response to a user health-check."
 
@@ -32,8 +33,15 @@ class Health:
 
     def arrived(self, member: Member) -> None:
         """Look at an instance that came into service once its grace period is over."""
-        if "ELB" in member.group.health_check_type:
+        if "ELB" in member.group.health_check_type or self._account.impaired(member.instance_id):
             self._account.clock.call_at(member.grace_until, lambda: self.check(member))
+
+    def impaired(self, instance_id: str) -> None:
+        """Look at an instance whose status checks began to fail, once its grace period is over."""
+        member = self._account.groups.member(instance_id)
+        if member is not None:
+            seen = self._account.clock.now() + self._account.times.health_check_seconds
+            self._account.clock.call_at(max(seen, member.grace_until), lambda: self.check(member))
 
     def check(self, member: Member) -> None:
         """Check one instance now."""
@@ -45,7 +53,11 @@ class Health:
         elif self._account.instances.get(member.instance_id).state not in {"pending", "running"}:
             # The grace period does not cover an instance that no longer runs.
             self.mark(member, EC2_CAUSE)
-        elif self._account.clock.now() >= member.grace_until and self._target_unhealthy(member):
+        elif self._account.clock.now() < member.grace_until:
+            return
+        elif self._account.impaired(member.instance_id):
+            self.mark(member, STATUS_CAUSE)
+        elif self._target_unhealthy(member):
             self.mark(member, ELB_CAUSE)
 
     def check_all(self, group: Group) -> None:

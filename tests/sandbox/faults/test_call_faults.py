@@ -219,8 +219,8 @@ def test_faults_are_listed_and_cleared(aws: VirtualAccount) -> None:
 @pytest.mark.parametrize(
     ("setting", "says"),
     [
-        ({}, "fault is None, expected one of dropped, error, "),
-        ({"fault": "oops"}, "fault is 'oops', expected one of dropped, error, "),
+        ({}, "fault is None, expected one of boot-failure, dead-agent, "),
+        ({"fault": "oops"}, "fault is 'oops', expected one of boot-failure, dead-agent, "),
         ({"fault": "throttle"}, "fault throttle needs action"),
         ({"fault": "throttle", "action": "autoscaling"}, "action is 'autoscaling', expected service:Action"),
         ({"fault": "throttle", "action": "nonsense:*"}, "there is no service nonsense"),
