@@ -29,20 +29,18 @@ from datetime import timedelta
 from pathlib import Path
 
 from airflow.providers.standard.operators.hitl import ApprovalOperator
-from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup, chain
+from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup
 
-from bakeroll.core.config import Environment, Fleet, load_all
+from bakeroll.core.config import Environment, load_all
 from bakeroll.core.errors import FinalError
+from bakeroll.graphs.fleet import SKIPPED_IS_FINE, roll_fleet
 from bakeroll.operators.journal import BeginOperator, CloseOperator, ReleaseOperator
 from bakeroll.operators.layers import BakeLayerOperator, DecideLayersOperator
-from bakeroll.operators.rollout import DrainOperator, FleetOperator
+from bakeroll.operators.rollout import FleetOperator
 from bakeroll.operators.terraform import APPROVAL_TIMEOUT, ApplyOperator, PlanOperator
-from bakeroll.sensors.capacity import CapacitySensor
-from bakeroll.sensors.gate import GateSensor
 
 ENVIRONMENTS = Path(__file__).parent / "environments"
 LAYERS = ("base", "application_base", "application")
-SKIPPED_IS_FINE = "none_failed_min_one_success"
 
 PARAMS = {
     "rebuild": Param(
@@ -113,7 +111,10 @@ def rolling_deployment(name: str, environment: Environment) -> DAG:
                     response_timeout=APPROVAL_TIMEOUT,
                 )
                 plan >> approve >> apply
-        verified = {name: roll_fleet(name, each, facts, apply) for name, each in environment.fleets.items()}
+        verified: dict[str, FleetOperator] = {}
+        for fleet, settings in environment.fleets.items():
+            first, verified[fleet] = roll_fleet(fleet, settings, facts)
+            apply >> first
         release = ReleaseOperator(
             task_id="release",
             fleets={fleet: verify.output for fleet, verify in verified.items()},
@@ -123,26 +124,6 @@ def rolling_deployment(name: str, environment: Environment) -> DAG:
         begin >> decide
         release >> close
     return dag
-
-
-def roll_fleet(fleet: str, settings: Fleet, facts: dict[str, str], apply: ApplyOperator) -> FleetOperator:
-    """Wire the waves of one fleet; returns its last task."""
-    with TaskGroup(fleet):
-        with TaskGroup("wave_1"):
-            scale_out = FleetOperator(task_id="scale_out", step="scale_out", fleet=fleet, wave=1, **facts)
-            await_capacity = CapacitySensor(task_id="await_capacity", fleet=fleet, wave=1, **facts)
-            asks = settings.gate.asks
-            gate = [GateSensor(task_id="gate", fleet=fleet, wave=1, **facts)] if asks else []
-            retire = FleetOperator(task_id="retire", step="retire", fleet=fleet, wave=1, **facts)
-            drain = DrainOperator.partial(
-                task_id="drain", fleet=fleet, wave=1, map_index_template="{{ task.title }}", **facts
-            ).expand(instance_ids=retire.output)
-        verify = FleetOperator(
-            task_id="verify", step="verify", fleet=fleet, wave=1, trigger_rule=SKIPPED_IS_FINE, **facts
-        )
-    chain(apply, scale_out, await_capacity, *gate, retire)
-    [retire, drain] >> verify
-    return verify
 
 
 for _name, _environment in load_all(ENVIRONMENTS)[0].items():

@@ -117,3 +117,33 @@ def test_two_fleets_roll_side_by_side(load, tmp_path):
         "worker.wave_1.scale_out",
     }
     assert dag.get_task("release").upstream_task_ids == {"web.verify", "worker.verify"}
+
+
+def with_fleets(load, folder, text):
+    """Load the staging environment with other fleets."""
+    shutil.copytree(DAGS, folder, ignore=shutil.ignore_patterns("__pycache__"))
+    path = folder / "environments" / "staging.yaml"
+    path.write_text(path.read_text().partition("fleets:")[0] + "fleets:\n" + text)
+    bag = load(folder)
+    assert bag.import_errors == {}
+    return bag.dags["rolling_deployment_staging"]
+
+
+def test_each_wave_is_a_group_of_its_own(load, tmp_path):
+    dag = with_fleets(load, tmp_path / "dags", '  web: {waves: [1, "25%", "100%"]}\n')
+    groups = dag.task_group.get_child_by_label("web").children
+    assert [name for name in groups if "wave" in name] == ["web.wave_1", "web.wave_2", "web.wave_3"]
+    tasks = {
+        name.partition("web.")[2]: dag.get_task(name) for name in dag.task_ids if name.startswith("web.")
+    }
+    for number, following in ((1, "wave_2.scale_out"), (2, "wave_3.scale_out"), (3, "verify")):
+        assert tasks[f"wave_{number}.retire"].downstream_task_ids == {
+            f"web.wave_{number}.drain",
+            f"web.{following}",
+        }
+        assert tasks[f"wave_{number}.drain"].downstream_task_ids == {f"web.{following}"}
+        assert tasks[following].trigger_rule == "none_failed_min_one_success", "no drain is no failure"
+        for step in ("scale_out", "await_capacity", "retire"):
+            assert tasks[f"wave_{number}.{step}"].wave == number
+        assert tasks[f"wave_{number}.drain"].partial_kwargs["wave"] == number
+    assert tasks["wave_1.scale_out"].trigger_rule == "all_success"

@@ -21,6 +21,7 @@ from pydantic_core import ErrorDetails
 
 from bakeroll.core.config_types import Duration, Text, inner_model
 from bakeroll.core.config_types import Model as _Model
+from bakeroll.core.config_waves import Waves
 from bakeroll.core.errors import ConfigError
 from bakeroll.core.gate_settings import Gate
 
@@ -122,6 +123,11 @@ class Drain(_Model):
 class Fleet(_Model):
     """One Auto Scaling group that runs the application image."""
 
+    waves: Waves = Field(
+        default=["100%"],
+        description="How much of the fleet runs the new image after each wave: numbers of instances, then "
+        'percentages of the live target, rising; the last is "100%". See docs/rollouts.md.',
+    )
     capacity_timeout: Duration = Field(
         default=timedelta(minutes=15),
         description="How long new instances may take to be in service and healthy.",

@@ -179,4 +179,5 @@ class Deployment:
             arguments["fleet"],
             wave=arguments["wave"],
             timeout=fleet.capacity_timeout,
+            waves=fleet.waves,
         )

@@ -48,7 +48,7 @@ class BeginOperator(StepOperator):
         outputs = terraform(deployment, self.log.info).outputs()
         if outputs:
             made = fleets(deployment.name, outputs)
-            begin.record_fleets(deployment.clients, deployment.ledger, made)
+            begin.record_fleets(deployment.clients, deployment.ledger, made, deployment.environment.fleets)
             deployment.remember_fleets(made)
             for group in begin.retain_abandoned(deployment.clients, deployment.ledger):
                 self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)

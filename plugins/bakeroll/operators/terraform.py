@@ -122,7 +122,8 @@ class ApplyOperator(DeploymentOperator):
             outputs = self._outputs(self._terraform, self.plan["location"], given)
         made = fleets(deployment.name, outputs)
         begin.check_fleets(deployment.name, deployment.environment.fleets, made)
-        begin.record_fleets(deployment.clients, deployment.ledger, made, applied=True)
+        settings = deployment.environment.fleets
+        begin.record_fleets(deployment.clients, deployment.ledger, made, settings, applied=True)
         deployment.remember_fleets(made)
         for group in begin.retain_abandoned(deployment.clients, deployment.ledger):
             self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)

@@ -68,6 +68,7 @@ class World:
     ledger: Ledger
     size: int
     floor: int
+    waves: tuple[str, ...] = ("100%",)
     log: list[str] = field(default_factory=list)
     lowest_ready: int = 10**6
     on_pass: Callable[[World], None] | None = None
@@ -130,11 +131,18 @@ class World:
         states = [target.state for target in self.aws.account.targets.health(self.made.target_group_arn)]
         return states.count("healthy")
 
-    def step(self, kind: type[Any], ledger: Ledger | None = None) -> Any:
-        """Make a step of the only wave."""
-        return kind(self.clients, ledger or self.ledger, "web", wave=1, timeout=CAPACITY_TIMEOUT)
+    def step(self, kind: type[Any], ledger: Ledger | None = None, wave: int = 1) -> Any:
+        """Make a step of a wave."""
+        return kind(
+            self.clients,
+            ledger or self.ledger,
+            "web",
+            wave=wave,
+            timeout=CAPACITY_TIMEOUT,
+            waves=self.waves,
+        )
 
-    def drain(self, ids: list[str], ledger: Ledger | None = None) -> Drain:
+    def drain(self, ids: list[str], ledger: Ledger | None = None, wave: int = 1) -> Drain:
         """Make a drain of some instances, as a task that starts now."""
 
         def make(earlier: list[str]) -> Drain:
@@ -143,7 +151,7 @@ class World:
                 ledger or self.ledger,
                 "web",
                 ids,
-                wave=1,
+                wave=wave,
                 timeout=timedelta(minutes=5),
                 stop_units=["web.service"],
                 earlier=earlier,
@@ -153,14 +161,22 @@ class World:
 
     def roll(self, ledger: Ledger | None = None) -> dict[str, Any]:
         """Run all steps of a rollout; returns what verify returned, and the receipts."""
-        self.run(self.step(ScaleOut, ledger))
-        self.run(self.step(AwaitCapacity, ledger))
-        chunks = self.run(self.step(Retire, ledger))
-        drained = [one for ids in chunks for one in self.run(self.drain(ids, ledger))]
-        return {**self.run(self.step(Settle, ledger)), "drained": drained}
+        drained = []
+        for wave in range(1, len(self.waves) + 1):
+            drained += self.roll_wave(wave, ledger)
+        return {**self.run(self.step(Settle, ledger, len(self.waves))), "drained": drained}
+
+    def roll_wave(self, wave: int, ledger: Ledger | None = None) -> list[dict[str, Any]]:
+        """Run the steps of one wave; returns the receipts."""
+        self.run(self.step(ScaleOut, ledger, wave))
+        self.run(self.step(AwaitCapacity, ledger, wave))
+        chunks = self.run(self.step(Retire, ledger, wave))
+        return [one for ids in chunks for one in self.run(self.drain(ids, ledger, wave))]
 
 
-def world(size: int = 2, maximum: int = 4, *, seed: int = 1, **group: Any) -> World:
+def world(
+    size: int = 2, maximum: int = 4, *, seed: int = 1, waves: tuple[str, ...] = ("100%",), **group: Any
+) -> World:
     """Make an account whose fleet serves version 1, and open a journal in it."""
     aws = virtual_account(seed=seed)
     aws.hypervisor.default.answer = receipt
@@ -172,7 +188,7 @@ def world(size: int = 2, maximum: int = 4, *, seed: int = 1, **group: Any) -> Wo
     clients.ssm.create_document(
         Name=DOCUMENT, Content=json.dumps(CONTENT), DocumentType="Command", DocumentFormat="JSON"
     )
-    found = World(aws, made, clients, ledger(aws, "run-1"), size, floor=0)
+    found = World(aws, made, clients, ledger(aws, "run-1"), size, floor=0, waves=waves)
     found.settle()
     found.clients.autoscaling.update_auto_scaling_group(
         AutoScalingGroupName=made.group,
@@ -181,7 +197,7 @@ def world(size: int = 2, maximum: int = 4, *, seed: int = 1, **group: Any) -> Wo
     found.floor = found.picture().ready_count
     assert found.floor == size
     found.ledger.open()
-    found.ledger.update(lambda journal: _with_fleet(journal, made))
+    found.ledger.update(lambda journal: _with_fleet(journal, made, waves))
     return found
 
 
@@ -190,12 +206,13 @@ def ledger(aws: VirtualAccount, run: str) -> Ledger:
     return Ledger(aws.client("s3"), BUCKET, "production", f"dag/{run}", now=aws.clock.now)
 
 
-def _with_fleet(journal: Journal, made: Fleet) -> Journal:
+def _with_fleet(journal: Journal, made: Fleet, waves: tuple[str, ...]) -> Journal:
     record = FleetRecord(
         group=made.group,
         launch_template_id=made.template_id,
         termination_hook=made.hook,
         drain_document=DOCUMENT,
         template_before="1",
+        waves=waves,
     )
     return journal.model_copy(update={"fleets": {"web": record}})

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 
+from bakeroll.core import config
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import FleetError, GroupMissingError, LockedError
 from bakeroll.core.rollout import fleet as fleets
@@ -62,19 +63,41 @@ def check_fleets(environment: str, wanted: Collection[str], made: Collection[str
 
 
 def record_fleets(
-    clients: Clients, ledger: Ledger, outputs: Mapping[str, FleetOutput], *, applied: bool = False
+    clients: Clients,
+    ledger: Ledger,
+    outputs: Mapping[str, FleetOutput],
+    settings: Mapping[str, config.Fleet],
+    *,
+    applied: bool = False,
 ) -> Journal:
     """Write the fleets that Terraform has made into our journal; what it knows of one already stays.
 
     :param outputs: the fleets.
+    :param settings: the fleets in the environment file; their waves are frozen in the journal.
     :param applied: whether this run has applied Terraform already: a fleet that is new then was made by
         it, and there is nothing that a rollback could go back to.
+    :raises FleetError: if the waves in the file were changed in the middle of a rollout.
     """
     known = ledger.read().fleets
-    records = {
-        name: _record(clients, name, known.get(name), output, new=applied) for name, output in outputs.items()
-    }
+    records = {}
+    for name, output in outputs.items():
+        record = _record(clients, name, known.get(name), output, new=applied)
+        if name in settings:
+            record = freeze(name, record, settings[name].waves)
+        records[name] = record
     return ledger.update(lambda journal: journal.model_copy(update={"fleets": records}))
+
+
+def freeze(name: str, record: FleetRecord, waves: Sequence[str]) -> FleetRecord:
+    """Keep the waves of the environment file for the whole rollout.
+
+    :param waves: as the file has them now; as long as nothing of the fleet was changed they count.
+    :raises FleetError: if they are others than those that the rollout has begun with.
+    """
+    if record.untouched:
+        return record.model_copy(update={"waves": tuple(waves)})
+    record.check_waves(name, waves)
+    return record
 
 
 def _record(

@@ -65,7 +65,28 @@ def next_surge(fleet: Fleet, record: FleetRecord, share: str) -> Surge | None:
     if needed <= 0:
         return None
     peak = capacity(fleet) + needed
-    return Surge(amount=left + needed, minimum=peak, previous=fleet.minimum, maximum=max(fleet.maximum, peak))
+    return Surge(
+        amount=left + needed,
+        minimum=peak,
+        previous=fleet.minimum,
+        maximum=max(fleet.maximum, peak),
+        maximum_before=fleet.maximum,
+    )
+
+
+def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
+    """Return what is to be given back in the end, with what somebody changed since capacity was raised.
+
+    Where somebody sets what we had set already (a suspended AZRebalance, say), AWS shows no difference.
+    """
+    if not surge.applied:
+        return before
+    return Before(
+        minimum=before.minimum if surge.owns(fleet.minimum) else fleet.minimum,
+        maximum=before.maximum if surge.owns_maximum(fleet.maximum) else fleet.maximum,
+        protected=before.protected and fleet.new_instances_protected,
+        suspended=tuple(one for one in before.suspended if one != REBALANCE or one in fleet.suspended),
+    )
 
 
 def may_go(fleet: Fleet, instance: Instance, live: int) -> bool:
@@ -95,10 +116,18 @@ def astray(fleet: Fleet, surge: Surge) -> list[str]:
     return [one.instance_id for one in fleet.current if one.instance_id in surge.retiring]
 
 
-def gone(fleet: Fleet, record: FleetRecord) -> list[str]:
-    """Return what this rollout retired, in whichever wave or run, and what no longer counts."""
+def gone(fleet: Fleet, record: FleetRecord, wave: int) -> list[str]:
+    """Return what this rollout retired, and what no longer counts: what the wave has to see drained.
+
+    What earlier waves of this run retired they have seen drained. What an earlier run retired is among the
+    first wave's.
+
+    :param wave: the wave, counted from 1.
+    """
     standing = {instance.instance_id for instance in fleet.counted}
-    return [instance_id for instance_id in record.retired if instance_id not in standing]
+    through = record.exposure.get(str(wave - 1))
+    retired = record.retired[through.retired if through else 0 :]
+    return [instance_id for instance_id in retired if instance_id not in standing]
 
 
 def sizes_after(fleet: Fleet, before: Before, surge: Surge | None) -> tuple[int, int]:
@@ -110,6 +139,6 @@ def sizes_after(fleet: Fleet, before: Before, surge: Surge | None) -> tuple[int,
     minimum, maximum = fleet.minimum, fleet.maximum
     if surge and surge.owns(minimum):
         minimum = before.minimum
-    if surge and maximum == surge.maximum:
+    if surge and surge.owns_maximum(maximum):
         maximum = before.maximum
     return minimum, max(maximum, fleet.desired)

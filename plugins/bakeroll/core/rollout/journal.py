@@ -7,14 +7,14 @@ each change to AWS and deleted when the rollout is over, so what is found there 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict, Field
 
 from bakeroll.core.aws import CONFLICTS, MISSING, error_code
-from bakeroll.core.errors import LockedError, OwnershipLostError
+from bakeroll.core.errors import FleetError, LockedError, OwnershipLostError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -44,6 +44,7 @@ class Surge(_Record):
     :ivar minimum: MinSize as we set it last, or are about to.
     :ivar previous: MinSize as it stands until then.
     :ivar maximum: MaxSize as we set it, or are about to.
+    :ivar maximum_before: MaxSize as it stands until then; None where it is not changed.
     :ivar applied: whether the raise was seen to have happened.
     :ivar retiring: instances that are terminated by name, each with a decrement.
     """
@@ -52,12 +53,33 @@ class Surge(_Record):
     minimum: int
     previous: int
     maximum: int
+    maximum_before: int | None = None
     applied: bool = False
     retiring: tuple[str, ...] = ()
 
     def owns(self, minimum: int) -> bool:
         """Tell whether a MinSize is one that we set or found, and not somebody else's since."""
         return minimum in {self.minimum, self.previous}
+
+    def owns_maximum(self, maximum: int) -> bool:
+        """Tell whether a MaxSize is one that we set or found, and not somebody else's since."""
+        return maximum in {self.maximum, self.maximum_before}
+
+
+class Exposure(_Record):
+    """What a wave came to when its old instances had gone.
+
+    :ivar current: instances that run the new version, whoever launched them: the rollout, a scaling policy
+        or a replacement of an unhealthy one.
+    :ivar counted: all instances that count towards desired capacity.
+    :ivar retired: how many instances the rollout had terminated so far.
+    :ivar at: when, in seconds since the epoch.
+    """
+
+    current: int
+    counted: int
+    retired: int
+    at: float
 
 
 class Watch(_Record):
@@ -84,6 +106,7 @@ class FleetRecord(_Record):
     termination_hook: str
     drain_document: str
     waves: tuple[str, ...] = ("100%",)
+    """Shares as they were when the rollout began; a file that is changed meanwhile is refused."""
     template_before: str | None = None
     """Launch template version that ran before this rollout; None on a first deployment."""
     before: Before | None = None
@@ -93,8 +116,28 @@ class FleetRecord(_Record):
     lost: tuple[str, ...] = ()
     """Those of them that went without a receipt; said once, then left alone."""
     gate: Watch | None = None
+    exposure: dict[str, Exposure] = Field(default_factory=dict)
+    """By number of the wave, for each that is through."""
     deadlines: dict[str, float] = Field(default_factory=dict)
     """Absolute times (seconds since the epoch) by step, set once: a retry does not start them again."""
+
+    @property
+    def untouched(self) -> bool:
+        """Whether nothing of the fleet was changed, nor is about to be."""
+        return self.before is None and self.surge is None and not self.retired
+
+    def check_waves(self, name: str, waves: Sequence[str]) -> None:
+        """Make sure that the environment file has the waves that this rollout has begun with.
+
+        :param name: the fleet's name.
+        :param waves: the waves in the file.
+        :raises FleetError: if it has others.
+        """
+        if self.waves != tuple(waves):
+            raise FleetError(
+                f"fleet {name}: fleets.{name}.waves was changed from {', '.join(self.waves)} to "
+                f"{', '.join(waves)} in the middle of a rollout; put it back until the rollout is over"
+            )
 
 
 class Journal(_Record):
@@ -201,9 +244,10 @@ class Ledger:
                 "owner": self.owner,
                 "epoch": journal.epoch + 1,
                 "lease_until": self.now() + LEASE_SECONDS,
-                # A new run is a new try: the dead one's deadlines have passed or mean nothing to it.
+                # A new run is a new try, perhaps of another version: it goes through all waves again, and
+                # the dead one's deadlines have passed or mean nothing to it.
                 "fleets": {
-                    name: record.model_copy(update={"deadlines": {}, "gate": None})
+                    name: record.model_copy(update={"deadlines": {}, "exposure": {}, "gate": None})
                     for name, record in journal.fleets.items()
                 },
             }

@@ -31,6 +31,11 @@ def record(s3: S3Client, bucket: str, journal: Journal, facts: Mapping[str, Any]
         "run": journal.owner,
         "image_id": journal.image_id,
         "template_before": {name: fleet.template_before for name, fleet in journal.fleets.items()},
+        "waves": {name: list(fleet.waves) for name, fleet in journal.fleets.items()},
+        "exposure": {
+            name: {wave: exposure.model_dump() for wave, exposure in fleet.exposure.items()}
+            for name, fleet in journal.fleets.items()
+        },
         "retired": {name: list(fleet.retired) for name, fleet in journal.fleets.items()},
         **facts,
     }

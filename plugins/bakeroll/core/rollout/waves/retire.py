@@ -16,8 +16,8 @@ from bakeroll.core.rollout.capacity import (
     surge_left,
 )
 from bakeroll.core.rollout.fleet import Fleet, Instance
-from bakeroll.core.rollout.journal import FleetRecord, Surge
-from bakeroll.core.rollout.waves.step import FleetStep
+from bakeroll.core.rollout.journal import Exposure, FleetRecord, Surge
+from bakeroll.core.rollout.waves.raising import RaisingStep
 from bakeroll.core.steps import Act, Decision, Done, Wait
 
 RETIRE_BATCH = 20
@@ -27,7 +27,7 @@ DRAIN_CHUNK = 50
 """SendCommand takes at most 50 instance ids (API reference, InstanceIds)."""
 
 
-class Retire(FleetStep):
+class Retire(RaisingStep):
     """Terminate this wave's old instances by name, as many as the floor allows, one after the other."""
 
     def look(self) -> Decision:
@@ -46,13 +46,16 @@ class Retire(FleetStep):
                 f"set MinSize {fleet.minimum} -> {surge.minimum} for the instances that go",
                 lambda: self._set_minimum(fleet, surge.minimum),
             )
-        if surge.applied and fleet.minimum > surge.minimum:
-            raise FleetError(
-                f"fleet {fleet.name}: somebody set MinSize {fleet.minimum} meanwhile, with which no old "
-                "instance can go; start a new run, which takes that as the fleet's own and raises it again"
-            )
+        return self._go_on(fleet, record, surge)
+
+    def _go_on(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Decision:
+        """Decide who goes, the minimum being as noted."""
         victims = [one for one in fleet.old if one.instance_id in surge.retiring]
         live = live_target(fleet, record)
+        if (victims or self._excess(fleet, record) > 0) and _outbid(fleet, surge):
+            act = self._carry_out(fleet, record, surge)
+            if act:
+                return act
         victim = next((one for one in victims if may_go(fleet, one, live)), None)
         if victim:
             return Act(f"terminate {victim.instance_id}", lambda: self._terminate(victim))
@@ -74,9 +77,11 @@ class Retire(FleetStep):
             )
         return self._done(fleet, record)
 
-    def _done(self, fleet: Fleet, record: FleetRecord) -> Done:
-        """Hand over all that this rollout retired, in an earlier run too: what is drained is seen at once."""
-        ids = gone(fleet, record)
+    def _done(self, fleet: Fleet, record: FleetRecord) -> Act | Done:
+        """Hand over what this wave retired, and an earlier run: what is drained already is seen at once."""
+        if record.before and str(self._wave) not in record.exposure:
+            return self._note_exposure(fleet, record)
+        ids = gone(fleet, record, self._wave)
         chunks = [ids[start : start + DRAIN_CHUNK] for start in range(0, len(ids), DRAIN_CHUNK)]
         return Done(f"{len(ids)} old instances retired" if ids else "no old instance to retire", chunks)
 
@@ -85,6 +90,8 @@ class Retire(FleetStep):
         if excess <= 0:
             return self._done(fleet, record)
         left = surge_left(fleet, record)
+        if surge.amount == 0 and (act := self._more(fleet, record)):
+            return act
         if left == 0:
             raise FleetError(
                 f"fleet {fleet.name}: {excess} old instances are left and no raised capacity stands in for "
@@ -95,6 +102,24 @@ class Retire(FleetStep):
             return self._wait(fleet, live, excess)
         names = [instance.instance_id for instance in batch]
         return Act(f"note the intent: retire {', '.join(names)}", lambda: self._intend(record, surge, names))
+
+    def _note_exposure(self, fleet: Fleet, record: FleetRecord) -> Act:
+        exposure = Exposure(
+            current=len(fleet.current),
+            counted=len(fleet.counted),
+            retired=len(record.retired),
+            at=self._ledger.now(),
+        )
+        return Act(
+            f"note that wave {self._wave} of {len(record.waves)} left {exposure.current} of "
+            f"{exposure.counted} instances new",
+            lambda: self._ledger.update_fleet(
+                self._name,
+                lambda record: record.model_copy(
+                    update={"exposure": {str(self._wave): exposure, **record.exposure}}
+                ),
+            ),
+        )
 
     def _wait(self, fleet: Fleet, live: int, waiting: int) -> Wait:
         deadline = self._deadline("retire")
@@ -144,3 +169,8 @@ class Retire(FleetStep):
             if error_code(error) == "ValidationError" and "not found" in error_text(error):
                 return  # gone between look and act: the next picture shows it
             raise
+
+
+def _outbid(fleet: Fleet, surge: Surge) -> bool:
+    """Tell whether somebody's MinSize lets no old instance go, or capacity is being raised for that again."""
+    return not surge.applied or fleet.minimum > surge.minimum

@@ -20,6 +20,7 @@ class Settle(FleetStep):
         """Decide what is still to be given back, then whether the fleet is as it should be."""
         fleet, record = self._picture()
         if fleet.old:
+            self._check_waves(record)
             raise FleetError(
                 f"fleet {fleet.name}: {len(fleet.old)} of {len(fleet.counted)} instances are not current "
                 f"({', '.join(one.instance_id for one in fleet.old[:5])}); start a new run"
@@ -46,7 +47,7 @@ class Settle(FleetStep):
     def _give_back(self, fleet: Fleet, record: FleetRecord, before: Before) -> Decision:
         minimum, maximum = sizes_after(fleet, before, record.surge)
         if (minimum, maximum) != (fleet.minimum, fleet.maximum) or (
-            fleet.new_instances_protected != before.protected
+            fleet.new_instances_protected and not before.protected
         ):
             return Act(
                 f"give back MinSize {fleet.minimum} -> {minimum}, MaxSize {fleet.maximum} -> {maximum}",
@@ -70,7 +71,7 @@ class Settle(FleetStep):
             AutoScalingGroupName=fleet.group,
             MinSize=minimum,
             MaxSize=maximum,
-            NewInstancesProtectedFromScaleIn=before.protected,
+            NewInstancesProtectedFromScaleIn=fleet.new_instances_protected and before.protected,
         )
 
     def _resume(self, fleet: Fleet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from datetime import timedelta
 
 from bakeroll.core.aws import Clients
@@ -14,16 +15,30 @@ from bakeroll.core.steps import Decision
 
 
 class FleetStep(ABC):
-    """What the steps have in common: a fresh picture of one fleet, and its record in our journal."""
+    """What the steps have in common: a fresh picture of one fleet, and its record in our journal.
+
+    :param wave: the wave, counted from 1.
+    :param timeout: how long the step may wait.
+    :param waves: the waves as the environment file has them now, for steps that refuse others than those
+        the rollout has begun with; None if there is no file to ask.
+    """
 
     def __init__(
-        self, clients: Clients, ledger: Ledger, fleet: str, *, wave: int = 1, timeout: timedelta
+        self,
+        clients: Clients,
+        ledger: Ledger,
+        fleet: str,
+        *,
+        wave: int = 1,
+        timeout: timedelta,
+        waves: Sequence[str] | None = None,
     ) -> None:
         self._clients = clients
         self._ledger = ledger
         self._name = fleet
         self._wave = wave
         self._timeout = timeout.total_seconds()
+        self._waves = waves
 
     @abstractmethod
     def look(self) -> Decision:
@@ -56,3 +71,7 @@ class FleetStep(ABC):
 
     def _share(self, record: FleetRecord) -> str:
         return record.waves[self._wave - 1]
+
+    def _check_waves(self, record: FleetRecord) -> None:
+        if self._waves is not None:
+            record.check_waves(self._name, self._waves)

@@ -1,0 +1,82 @@
+"""Raise capacity: intent first, then the change, and what people set meanwhile taken as the group's own."""
+
+from __future__ import annotations
+
+from bakeroll.core.rollout.capacity import REBALANCE, live_target, next_surge, raised, set_by_others
+from bakeroll.core.rollout.fleet import Fleet
+from bakeroll.core.rollout.journal import Before, FleetRecord, Surge
+from bakeroll.core.rollout.waves.step import FleetStep
+from bakeroll.core.steps import Act, Wait
+
+
+class RaisingStep(FleetStep):
+    """A step that raises capacity where this wave needs it."""
+
+    def _carry_out(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
+        """Do what is noted and not done yet; None if it is done."""
+        theirs = set_by_others(fleet, record.before, surge) if record.before else None
+        if theirs and theirs != record.before:
+            return Act(
+                f"take what somebody set meanwhile as the group's own: MinSize {theirs.minimum}, MaxSize "
+                f"{theirs.maximum}",
+                lambda: self._adopt(fleet, surge, theirs),
+            )
+        if not raised(fleet, surge):
+            return Act(
+                f"raise {fleet.group}: MinSize {fleet.minimum} -> {surge.minimum}, "
+                f"MaxSize {fleet.maximum} -> {max(fleet.maximum, surge.maximum)}, new instances protected",
+                lambda: self._raise(fleet, surge),
+            )
+        if surge.applied:
+            return None
+        if fleet.desired < surge.minimum:
+            passed = self._passed(self._deadline("await_capacity"))
+            return Wait(
+                f"AWS raises desired capacity {fleet.desired} -> {surge.minimum}, {passed}", self._ledger.read
+            )
+        applied = surge.model_copy(update={"applied": True})
+        return Act("note that capacity is raised", lambda: self._change(surge, {"surge": applied}))
+
+    def _more(self, fleet: Fleet, record: FleetRecord) -> Act | None:
+        """Raise capacity by what this wave still needs; None if it has it."""
+        wanted = next_surge(fleet, record, self._share(record))
+        if wanted is None:
+            return None
+        return Act(
+            f"note the intent: {wanted.amount} instances beyond {live_target(fleet, record)}",
+            lambda: self._intend_surge(fleet, record, wanted),
+        )
+
+    def _adopt(self, fleet: Fleet, surge: Surge, theirs: Before) -> None:
+        update: dict[str, object] = {}
+        if not surge.owns_maximum(fleet.maximum):
+            update = {"maximum": max(fleet.maximum, surge.minimum), "maximum_before": fleet.maximum}
+        if not surge.owns(fleet.minimum):
+            update["previous"] = fleet.minimum
+        if fleet.minimum > surge.minimum and not surge.owns(fleet.minimum):
+            # A minimum above ours has taken our capacity for its own; one below is raised again.
+            update |= {"amount": 0, "minimum": fleet.minimum, "retiring": ()}
+        self._change(surge, {"before": theirs, "surge": surge.model_copy(update=update)})
+
+    def _intend_surge(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> None:
+        before = record.before or Before(
+            minimum=fleet.minimum,
+            maximum=fleet.maximum,
+            protected=fleet.new_instances_protected,
+            suspended=tuple(sorted(fleet.suspended)),
+        )
+        self._deadline("await_capacity")
+        self._change(record.surge, {"before": before, "surge": surge})
+
+    def _raise(self, fleet: Fleet, surge: Surge) -> None:
+        self._ledger.read()
+        if REBALANCE not in fleet.suspended:
+            self._clients.autoscaling.suspend_processes(
+                AutoScalingGroupName=fleet.group, ScalingProcesses=[REBALANCE]
+            )
+        self._clients.autoscaling.update_auto_scaling_group(
+            AutoScalingGroupName=fleet.group,
+            MinSize=max(fleet.minimum, surge.minimum),
+            MaxSize=max(fleet.maximum, surge.maximum),
+            NewInstancesProtectedFromScaleIn=True,
+        )

@@ -1,0 +1,1 @@
+"""Parts of DAGs: tasks wired together, without a decision of their own."""
