@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from sandbox.model.autoscaling.launches import NO_CAPACITY
 from sandbox.model.autoscaling.policy import victims
 from sandbox.model.autoscaling.state import COUNTING, Group, Member
 from sandbox.model.ports import LaunchError
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
     from sandbox.model.account import Account
 
 _DIFFERENCE = "in response to a difference between desired and actual capacity"
-_OTHER_ZONES = frozenset({"InsufficientInstanceCapacity", "Unsupported"})
-"""Error codes after which Auto Scaling tries another zone at once."""
 
 
 class Capacity:
@@ -92,7 +91,7 @@ class Capacity:
                 subnet_id = next(subnet for subnet, its_zone in group.subnets.items() if its_zone == zone)
                 message = _ended(refusal.message)
                 groups.activities.refused(group, cause, message, zone=zone, subnet_id=subnet_id)
-                zones = [each for each in zones if each != zone] if refusal.code in _OTHER_ZONES else []
+                zones = [each for each in zones if each != zone] if refusal.code in NO_CAPACITY else []
             else:
                 counts[zone] += 1
         if len(launched) < number:

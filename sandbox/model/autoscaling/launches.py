@@ -9,13 +9,17 @@ from typing import TYPE_CHECKING
 
 from sandbox.model.autoscaling import activities
 from sandbox.model.autoscaling.lifecycle import ABANDON
-from sandbox.model.autoscaling.state import LAUNCHING, Group, Member, TemplateRef
+from sandbox.model.autoscaling.mixed import Override
+from sandbox.model.autoscaling.state import COUNTING, LAUNCHING, Group, Member, TemplateRef
 from sandbox.model.errors import ServiceError
 from sandbox.model.instances import GONE, Instance
 from sandbox.model.ports import LaunchError, LaunchSpec
 
 if TYPE_CHECKING:
     from sandbox.model.account import Account
+
+NO_CAPACITY = frozenset({"InsufficientInstanceCapacity", "Unsupported"})
+"""Error codes after which Auto Scaling tries another instance type or zone at once."""
 
 
 class Launches:
@@ -30,8 +34,7 @@ class Launches:
 
         :raises LaunchError: if EC2 refuses.
         """
-        template, spec = self._spec(group, zone)
-        instance = self._account.instances.launch(spec)
+        template, spec, instance = self._launch(group, zone)
         member = Member(
             instance_id=instance.instance_id,
             group=group,
@@ -42,6 +45,7 @@ class Launches:
             template=template,
             launched=instance.launch_time,
             protected=group.protect_new,
+            spot="InstanceMarketOptions" in spec.data,
         )
         member.activity = self._account.groups.activities.begin(
             group,
@@ -71,10 +75,32 @@ class Launches:
         groups.health.arrived(member)
         groups.capacity.wake(member.group)
 
-    def _spec(self, group: Group, zone: str) -> tuple[TemplateRef, LaunchSpec]:
-        template_id, name, version, data = self._account.templates.resolve(
-            group.template.template_id, group.template.version
-        )
+    def _launch(self, group: Group, zone: str) -> tuple[TemplateRef, LaunchSpec, Instance]:
+        """Launch the first of the group's instance types that EC2 has."""
+        spot, choices = False, [Override()]
+        if group.mixed is not None:
+            counting = [member for member in group.members.values() if member.state in COUNTING]
+            on_demand = sum(not member.spot for member in counting)
+            spot = group.mixed.wants_spot(len(counting) + 1, on_demand)
+            choices = group.mixed.choices(spot=spot, random=self._account.random)
+        refused: LaunchError | None = None
+        for choice in choices:
+            try:
+                template, spec = self._spec(group, zone, choice, spot=spot)
+                return template, spec, self._account.instances.launch(spec)
+            except LaunchError as refusal:
+                refused = refused or refusal
+                if refusal.code not in NO_CAPACITY:
+                    raise
+        raise refused or LaunchError("ValidationError", "The group has nothing to launch.")
+
+    def _spec(
+        self, group: Group, zone: str, choice: Override, *, spot: bool
+    ) -> tuple[TemplateRef, LaunchSpec]:
+        wanted = choice.template or group.template
+        template_id, name, version, data = self._account.templates.resolve(wanted.template_id, wanted.version)
+        if spot:
+            data = {**data, "InstanceMarketOptions": {"MarketType": "spot"}}
         image_id = str(data.get("ImageId") or "")
         if not image_id:
             raise LaunchError("ValidationError", "You must use a launch template with an AMI ID.")
@@ -93,7 +119,7 @@ class Launches:
         }
         spec = LaunchSpec(
             image_id=image_id,
-            instance_type=str(data.get("InstanceType") or "m1.small"),
+            instance_type=choice.instance_type or str(data.get("InstanceType") or "m1.small"),
             availability_zone=zone,
             subnet_id=self._account.random.choice(subnets),
             data=data,

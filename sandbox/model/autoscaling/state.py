@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sandbox.clock import Handle
+
+if TYPE_CHECKING:
+    from sandbox.model.autoscaling.mixed import MixedInstances
 
 LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
@@ -104,6 +107,7 @@ class Member:
     launched: float
     state: str = "Pending"
     health: str = "Healthy"
+    spot: bool = False
     protected: bool = False
     grace_until: float = 0.0
     registered: bool = False
@@ -137,8 +141,10 @@ class Group:
     max_size: int
     desired: int
     template: TemplateRef
+    """The mixed instances policy's, if it has one."""
     subnets: dict[str, str]
     """Availability zone by subnet id."""
+    mixed: MixedInstances | None = None
     subnets_given: bool = True
     """Whether the caller named subnets; else zones, and each zone's default subnet is used."""
     target_groups: dict[str, None] = field(default_factory=dict)

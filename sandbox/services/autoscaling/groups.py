@@ -7,7 +7,7 @@ from typing import Any
 
 from sandbox.model.account import Account
 from sandbox.model.autoscaling.state import Group
-from sandbox.services.autoscaling import parameters, shapes
+from sandbox.services.autoscaling import mixed, parameters, shapes
 from sandbox.services.autoscaling.paging import page_by_key
 from sandbox.services.autoscaling.registry import Params, Registry
 from sandbox.services.errors import validation_error
@@ -27,6 +27,7 @@ _SETTINGS = (
     "LaunchTemplate",
     "MaxSize",
     "MinSize",
+    "MixedInstancesPolicy",
     "NewInstancesProtectedFromScaleIn",
     "ServiceLinkedRoleARN",
     "TerminationPolicies",
@@ -42,11 +43,7 @@ _SETTINGS = (
 def create(account: Account, params: Params) -> dict[str, Any]:
     """Make a group."""
     name = str(params["AutoScalingGroupName"])
-    if "LaunchTemplate" not in params:
-        raise validation_error(
-            "Valid requests must contain either LaunchTemplate, LaunchConfigurationName, InstanceId or "
-            "MixedInstancesPolicy parameter."
-        )
+    template, mixed_instances = mixed.launches_from(account, params, None)
     subnets = parameters.subnets(account, params)
     if not subnets:
         raise validation_error("At least one Availability Zone or VPC Subnet is required.")
@@ -58,7 +55,8 @@ def create(account: Account, params: Params) -> dict[str, Any]:
         min_size=min_size,
         max_size=int(params["MaxSize"]),
         desired=int(params.get("DesiredCapacity", min_size)),
-        template=parameters.template_ref(account, params["LaunchTemplate"]),
+        template=template,
+        mixed=mixed_instances,
         subnets=subnets,
         subnets_given="VPCZoneIdentifier" in params,
         tags=parameters.tag_map(params.get("Tags") or ()),
@@ -76,9 +74,9 @@ def create(account: Account, params: Params) -> dict[str, Any]:
 def update(account: Account, params: Params) -> dict[str, Any]:
     """Change a group; nothing is changed if anything is refused."""
     group = account.groups.get(params["AutoScalingGroupName"])
-    template = (
-        parameters.template_ref(account, params["LaunchTemplate"]) if "LaunchTemplate" in params else None
-    )
+    launches_from = group.template, group.mixed
+    if "LaunchTemplate" in params or "MixedInstancesPolicy" in params:
+        launches_from = mixed.launches_from(account, params, group)
     subnets = parameters.subnets(account, params)
     parameters.termination_policies(params.get("TerminationPolicies") or ())
     parameters.health_check_type(str(params.get("HealthCheckType") or group.health_check_type))
@@ -90,8 +88,7 @@ def update(account: Account, params: Params) -> dict[str, Any]:
         max_size=params.get("MaxSize"),
         desired=params.get("DesiredCapacity"),
     )
-    if template is not None:
-        group.template = template
+    group.template, group.mixed = launches_from
     if subnets:
         group.subnets = subnets
         group.subnets_given = "VPCZoneIdentifier" in params
@@ -125,7 +122,9 @@ def describe(account: Account, params: Params) -> dict[str, Any]:
     page, token = page_by_key(found, lambda group: group.name, params, default=50, limit=100)
     instances = bool(params.get("IncludeInstances", True))
     return {
-        "AutoScalingGroups": [shapes.group(account, group, instances=instances) for group in page],
+        "AutoScalingGroups": [
+            shapes.group(account, group, instances=instances) | mixed.launch_shape(group) for group in page
+        ],
         **token,
     }
 

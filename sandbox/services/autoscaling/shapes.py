@@ -93,11 +93,10 @@ def tags(each: Group) -> list[Shape]:
 
 
 def group(account: Account, each: Group, *, instances: bool) -> Shape:
-    """Return an ``AutoScalingGroup``."""
+    """Return an ``AutoScalingGroup``, but for what it launches from."""
     shape: Shape = {
         "AutoScalingGroupName": each.name,
         "AutoScalingGroupARN": each.arn,
-        "LaunchTemplate": template(each.template),
         "MinSize": each.min_size,
         "MaxSize": each.max_size,
         "DesiredCapacity": each.desired,

@@ -148,12 +148,20 @@ def test_activities_are_paged_and_outlive_their_group(world):
     assert len(kept) == 6
 
 
+WEIGHTED = {
+    "LaunchTemplate": {
+        "LaunchTemplateSpecification": {"LaunchTemplateId": "lt-1", "Version": "1"},
+        "Overrides": [{"InstanceType": "t3.micro", "WeightedCapacity": "2"}],
+    }
+}
+
+
 @pytest.mark.parametrize(
     ("action", "params"),
     [
         (
             "UpdateAutoScalingGroup",
-            {"AutoScalingGroupName": "web", "MixedInstancesPolicy": {"LaunchTemplate": {}}},
+            {"AutoScalingGroupName": "web", "MixedInstancesPolicy": WEIGHTED},
         ),
         ("UpdateAutoScalingGroup", {"AutoScalingGroupName": "web", "CapacityRebalance": True}),
         ("UpdateAutoScalingGroup", {"AutoScalingGroupName": "web", "MaxInstanceLifetime": 86400}),
