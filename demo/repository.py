@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Collection
 from pathlib import Path
 
 APPLICATION = Path(__file__).resolve().parent / "application"
@@ -63,14 +64,18 @@ def create(path: Path, wheels_from: Path) -> str:
     return commit_version(path, 1)
 
 
-def commit_version(path: Path, number: int) -> str:
+def commit_version(path: Path, number: int, *, faults: Collection[str] = ()) -> str:
     """Commit a version: the same application that calls itself something else.
 
     :param path: the working tree.
     :param number: what the VERSION file will say.
+    :param faults: what answers 500 in this version: ``pages`` while its health check is green, ``health``.
     :return: the commit, 40 hex digits.
     """
     (path / "VERSION").write_text(f"{number}\n")
+    (path / "FAULTS").unlink(missing_ok=True)
+    if faults:
+        (path / "FAULTS").write_text("".join(f"{fault}\n" for fault in faults))
     _git(path, "add", "--all")
     _git(path, "commit", "--quiet", "--allow-empty", f"--message=Release version {number}")
     return head(path)

@@ -32,6 +32,15 @@ def test_versions_are_commits_and_nothing_but_the_version_changes(wheels: Path, 
     assert (path / "VERSION").read_text() == "2\n"
 
 
+def test_a_fault_lasts_for_one_version(wheels: Path, tmp_path: Path) -> None:
+    path = tmp_path / "web"
+    repository.create(path, wheels)
+    repository.commit_version(path, 2, faults=["pages"])
+    assert (path / "FAULTS").read_text() == "pages\n"
+    repository.commit_version(path, 3)
+    assert not (path / "FAULTS").exists()
+
+
 def test_its_build_needs_no_index(wheels: Path, tmp_path: Path) -> None:
     path = tmp_path / "web"
     repository.create(path, wheels)

@@ -33,9 +33,10 @@ def main(argv: Sequence[str]) -> int:
         print("web: the environment variable WEB_SESSION_SECRET is missing", file=sys.stderr)
         return 2
     version = (ROOT / "VERSION").read_text().strip()
+    faults = set((ROOT / "FAULTS").read_text().split()) if (ROOT / "FAULTS").exists() else set()
     address = options.address or socket.gethostbyname(socket.gethostname())
     access_log = AccessLog(options.access_log)
-    server = WebServer(version=version, session_secret=secret, access_log=access_log)
+    server = WebServer(version=version, session_secret=secret, access_log=access_log, faults=faults)
     print(f"web: version {version} listens on {address}:{options.port}", flush=True)
     asyncio.run(_serve(server, address, options.port))
     access_log.close()

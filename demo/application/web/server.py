@@ -6,6 +6,7 @@ import asyncio
 import socket
 import time
 import uuid
+from collections.abc import Collection
 from http import HTTPStatus
 
 from itsdangerous import Signer
@@ -22,10 +23,19 @@ class WebServer:
     :param version: told in every answer.
     :param session_secret: signs the request id, so that an answer can be told from a forged one.
     :param access_log: gets one line for every answered request but health checks.
+    :param faults: what answers 500 in this version: ``pages``, ``health`` or both.
     """
 
-    def __init__(self, *, version: str, session_secret: str, access_log: AccessLog) -> None:
+    def __init__(
+        self,
+        *,
+        version: str,
+        session_secret: str,
+        access_log: AccessLog,
+        faults: Collection[str] = (),
+    ) -> None:
         self._version = version
+        self._faults = frozenset(faults)
         self._signer = Signer(session_secret, salt="web.request")
         self._access_log = access_log
         self._hostname = socket.gethostname()
@@ -88,6 +98,9 @@ class WebServer:
         return keep_alive
 
     async def _answer(self, request: Request) -> tuple[HTTPStatus, dict[str, object]]:
+        fault = "health" if request.path == "/health" else "pages"
+        if fault in self._faults:
+            return HTTPStatus.INTERNAL_SERVER_ERROR, {"error": f"the {fault} of version {self._version} fail"}
         if request.path == "/health":
             return HTTPStatus.OK, {"status": "ok", "version": self._version}
         if request.path not in {"/", "/slow"}:

@@ -48,11 +48,13 @@ def get(port: int, path: str, headers: dict[str, str] | None = None) -> tuple[in
 class Program:
     """One started program."""
 
-    def __init__(self, arguments: list[str], environment: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: list[str], environment: dict[str, str], application: Path = APPLICATION
+    ) -> None:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLUENTD_")}
         self.process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
-            cwd=APPLICATION,
+            cwd=application,
             env={**inherited, **environment, "PYTHONDONTWRITEBYTECODE": "1"},
         )
 
@@ -72,11 +74,11 @@ class Program:
 class Web(Program):
     """The web application."""
 
-    def __init__(self, log: Path) -> None:
+    def __init__(self, log: Path, application: Path = APPLICATION) -> None:
         self.port = free_port()
         self.log = log
         arguments = ["web", "--address", ADDRESS, "--port", str(self.port), "--access-log", str(log)]
-        super().__init__(arguments, {"WEB_SESSION_SECRET": "of-this-test"})
+        super().__init__(arguments, {"WEB_SESSION_SECRET": "of-this-test"}, application)
         wait_until(lambda: self.health() == 200, "the web application's health check")
 
     def health(self) -> int:
@@ -213,7 +215,18 @@ def start_forwarder(tmp_path: Path, collector: Collector) -> Iterator[Callable[.
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
-    it = Web(tmp_path / "access.log")
-    yield it
-    it.kill()
+def start_web(tmp_path: Path) -> Iterator[Callable[..., Web]]:
+    started: list[Web] = []
+
+    def start(application: Path = APPLICATION) -> Web:
+        started.append(Web(tmp_path / "access.log", application))
+        return started[-1]
+
+    yield start
+    for web in started:
+        web.kill()
+
+
+@pytest.fixture
+def web(start_web: Callable[..., Web]) -> Web:
+    return start_web()

@@ -7,6 +7,7 @@ import http.client
 import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -53,6 +54,17 @@ def test_health_checks_are_not_logged_and_unknown_paths_are(web: Any, connection
     assert ask(connection, "/health")[0] == 200
     assert ask(connection, "/nothing")[0] == 404
     assert [(line["path"], line["status"]) for line in web.lines()] == [("/nothing", 404)]
+
+
+def test_a_version_can_fail_while_its_health_check_is_green(start_web: Any, tmp_path: Path) -> None:
+    application = tmp_path / "application"
+    shutil.copytree(APPLICATION, application)
+    (application / "FAULTS").write_text("pages\n")
+    web = start_web(application)
+    with contextlib.closing(http.client.HTTPConnection(ADDRESS, web.port, timeout=10)) as connection:
+        assert ask(connection, "/health")[0] == 200
+        assert ask(connection, "/", X_Request_Id="1") == (500, {"error": "the pages of version 1 fail"})
+    assert [(line["request_id"], line["status"]) for line in web.lines()] == [("1", 500)]
 
 
 def test_a_line_is_written_before_its_answer(web: Any, connection: Any) -> None:
