@@ -15,9 +15,11 @@ from bakeroll.hooks.account import AccountHook
 from bakeroll.operators.journal import BeginOperator, CloseOperator
 from bakeroll.operators.rollout import DrainOperator, FleetOperator
 from bakeroll.sensors.capacity import CapacitySensor
+from bakeroll.sensors.gate import GateSensor
 from bakeroll.triggers import step as step_trigger
 from bakeroll.triggers.step import StepTrigger
 from tests.core.rollout.harness import BUCKET, world
+from tests.core.rollout.test_gate import ALARM
 
 FILE = """
 region: ap-northeast-1
@@ -108,6 +110,52 @@ def test_a_rollout_by_tasks(w):
     assert len(verified["instances"]) == 2
     CloseOperator(task_id="close", environment_file=str(w.file)).execute(context())
     assert w.ledger.peek() is None
+
+
+def watched(w, gate):
+    """Return the gate's task, of a fleet whose new instances serve."""
+    w.file.write_text(
+        w.file.read_text().replace("capacity_timeout: 10m", f"capacity_timeout: 10m, gate: {gate}")
+    )
+    run_task(w, fleet_task(w, FleetOperator, "scale_out"))
+    run_task(w, fleet_task(w, CapacitySensor))
+    return fleet_task(w, GateSensor)
+
+
+def test_a_gate_is_waited_for_in_the_triggerer(w):
+    gate = watched(w, "{soak: 90s}")
+    began = w.aws.clock.now()
+    result, waited = run_task(w, gate)
+    assert (waited, len(result["instances"])) == (1, 2)
+    assert w.aws.clock.now() - began >= 90
+
+
+def test_what_a_trigger_saw_fails_the_gate_although_it_is_mended_when_the_operator_looks(w):
+    gate = watched(w, "{soak: 90s, alarms: [errors]}")
+    w.clients.cloudwatch.put_metric_alarm(AlarmName="errors", **ALARM)
+
+    def state(value):
+        w.clients.cloudwatch.set_alarm_state(AlarmName="errors", StateValue=value, StateReason="7 errors")
+
+    with pytest.raises(TaskDeferred) as deferred:
+        gate.execute(context())
+    state("ALARM")
+    _, arguments = deferred.value.trigger.serialize()
+    event = run_trigger(w, StepTrigger(**arguments))
+    state("OK")
+    with pytest.raises(Exception, match="alarm errors is in ALARM: 7 errors"):
+        gate.resume(context(), event=event.payload, **deferred.value.kwargs)
+    _, waited = run_task(w, gate)
+    assert waited == 1, "whoever clears it has mended something, and gets a whole soak"
+
+
+def test_a_gate_links_to_its_first_alarm(w):
+    pushed = {}
+    w.clients.cloudwatch.put_metric_alarm(AlarmName="errors", **ALARM)
+    gate = watched(w, "{alarms: [errors]}")
+    gate.execute(context(pushed=pushed))
+    assert pushed["_link_AlarmLink"].endswith("#alarmsV2:alarm/errors")
+    assert "_link_TargetGroupLink" in pushed
 
 
 def test_a_trigger_wakes_the_operator_where_looking_fails(w):

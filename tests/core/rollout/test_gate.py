@@ -46,11 +46,11 @@ def scaled_out(size=2, **group):
     return w
 
 
-def gate(w, of=None, **settings):
+def gate(w, of=None, wave=1, **settings):
     if "http" in settings:
         settings["http"] = {"timeout": "30s", **settings["http"]}  # whatever else this machine does
     asked = Settings.model_validate({"soak": f"{SOAK}s", **settings})
-    return Gate(w.clients, of or w.ledger, "web", wave=1, timeout=CAPACITY_TIMEOUT, gate=asked)
+    return Gate(w.clients, of or w.ledger, "web", wave=wave, timeout=CAPACITY_TIMEOUT, gate=asked)
 
 
 def at(w, seconds, do):
@@ -256,6 +256,16 @@ def test_a_new_run_gets_a_whole_soak_too():
     began = w.aws.clock.now()
     w.run(gate(w, heir))
     assert w.aws.clock.now() - began >= SOAK
+
+
+def test_a_wave_that_adds_nothing_is_not_watched_again():
+    w = scaled_out()
+    w.ledger.update_fleet("web", lambda record: record.model_copy(update={"waves": ("100%", "100%")}))
+    w.run(gate(w))
+    second = gate(w, wave=2).look()
+    assert isinstance(second, Done)
+    assert "no new instance since the wave before" in second.what
+    assert isinstance(gate(w, wave=1).look(), Done), "looked at once more where it is cleared"
 
 
 def test_instances_that_stop_serving_before_the_soak_begins_are_named():

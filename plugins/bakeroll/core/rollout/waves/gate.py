@@ -7,7 +7,7 @@ the next look it may be over, and the instance gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import NoReturn
 
@@ -42,9 +42,10 @@ class Gate(FleetStep):
         *,
         wave: int = 1,
         timeout: timedelta,
+        waves: Sequence[str] | None = None,
         gate: Settings,
     ) -> None:
-        super().__init__(clients, ledger, fleet, wave=wave, timeout=timeout)
+        super().__init__(clients, ledger, fleet, wave=wave, timeout=timeout, waves=waves)
         self._gate = gate
         self._soak = gate.soak.total_seconds()
         self._address: Address | None = None
@@ -54,11 +55,14 @@ class Gate(FleetStep):
         fleet, record = self._picture()
         if not self._gate.asks:
             return Done("the environment file asks for no gate here")
-        if record.surge is None and record.template_before is not None:
+        if record.untouched and record.template_before is not None:
             return Done(f"nothing of {fleet.group} was moved: there is nothing to watch")
+        self._check_waves(record)
         wanted = share_of(live_target(fleet, record), self._share(record))
         watch = record.gate if record.gate and record.gate.wave == self._wave else None
         if watch is None:
+            if fleet.ready_current >= wanted and self._watched_before(fleet, record):
+                return Done("no new instance since the wave before, whose gate let these through")
             return self._begin(fleet, wanted)
         if watch.fault:
             raise GateError(watch.fault)
@@ -66,6 +70,13 @@ class Gate(FleetStep):
             more = watch.model_copy(update={"instances": (*watch.instances, *sorted(late))})
             return Act(f"watch {', '.join(sorted(late))} as well", lambda: self._watch(watch, more))
         return self._judge(fleet, watch, wanted)
+
+    def _watched_before(self, fleet: Fleet, record: FleetRecord) -> bool:
+        """Tell whether the wave before has watched all that this one would: small fleets have such waves."""
+        before = record.gate
+        if before is None or before.wave != self._wave - 1 or before.fault:
+            return False
+        return exposure.serving(fleet) <= set(before.instances)
 
     def _begin(self, fleet: Fleet, wanted: int) -> Decision:
         """Start the soak once all are there whose health is to last."""
