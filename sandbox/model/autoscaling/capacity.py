@@ -63,6 +63,7 @@ class Capacity:
         else:
             group.causes.clear()
             self._watch_balance(group)
+        self._account.groups.warm_pools.refill(group)
 
     def _scale_out(self, group: Group, actual: int, wanted: int) -> None:
         if not group.active("Launch"):
@@ -86,14 +87,15 @@ class Capacity:
             fewest = min(counts[zone] for zone in zones)
             zone = self._account.random.choice([each for each in zones if counts[each] == fewest])
             try:
-                launched.append(groups.launches.begin(group, zone, cause))
+                taken = groups.warm_pools.take(group, zone, cause)
+                launched.append(taken or groups.launches.begin(group, zone, cause))
             except LaunchError as refusal:
                 subnet_id = next(subnet for subnet, its_zone in group.subnets.items() if its_zone == zone)
                 message = _ended(refusal.message)
                 groups.activities.refused(group, cause, message, zone=zone, subnet_id=subnet_id)
                 zones = [each for each in zones if each != zone] if refusal.code in NO_CAPACITY else []
             else:
-                counts[zone] += 1
+                counts[launched[-1].zone] += 1
         if len(launched) < number:
             self.launch_failed(group)
             self.wake(group)

@@ -18,6 +18,7 @@ from sandbox.model.autoscaling.standby import Standby
 from sandbox.model.autoscaling.state import ENDING, PROCESSES, Activity, Group, Member
 from sandbox.model.autoscaling.terminations import Terminations
 from sandbox.model.autoscaling.traffic import Traffic
+from sandbox.model.autoscaling.warm_pool import WarmPools
 from sandbox.model.errors import ServiceError, not_modelled, validation_error
 
 if TYPE_CHECKING:
@@ -43,6 +44,7 @@ class Groups:
         self.health = Health(account)
         self.capacity = Capacity(account)
         self.standby = Standby(account)
+        self.warm_pools = WarmPools(account)
 
     def __iter__(self) -> Iterator[Group]:
         return iter(self._by_name.values())
@@ -161,6 +163,10 @@ class Groups:
                 "ScalingActivityInProgress",
                 f"Instance {member.instance_id} is already being terminated ({member.state}).",
             )
+        if member.warm:
+            if decrement:
+                raise not_modelled("Decrementing desired capacity for an instance in the warm pool")
+            return self.warm_pools.end(member)
         text = f"instance {member.instance_id} was taken out of service in response to a user request"
         if decrement:
             if member.state == "Terminating:Retained":
@@ -207,6 +213,8 @@ class Groups:
         :raises ServiceError: ``ResourceInUse`` if it has instances, ``ScalingActivityInProgress`` if they
             are ending.
         """
+        if group.warm_pool is not None and not force:
+            raise ServiceError("ResourceInUse", "You cannot delete an AutoScalingGroup with a warm pool.")
         if group.members and not force:
             if all(member.state in ENDING for member in group.members.values()):
                 raise ServiceError(
@@ -220,6 +228,7 @@ class Groups:
                 "request(s) still in the group.",
             )
         group.deleting = True
+        self.warm_pools.delete(group, force=True)
         group.desired = group.min_size = group.max_size = 0
         for member in list(group.members.values()):
             self.terminations.at_once(member)
@@ -227,7 +236,8 @@ class Groups:
 
     def add_member(self, member: Member) -> None:
         """Note that an instance belongs to its group."""
-        member.group.members[member.instance_id] = member
+        held_by = member.group.pool if member.warm else member.group.members
+        held_by[member.instance_id] = member
         self._members[member.instance_id] = member
 
     def remove_member(self, member: Member) -> None:
@@ -240,7 +250,7 @@ class Groups:
         self._bury(group)
 
     def _bury(self, group: Group) -> None:
-        if not group.deleting or group.members:
+        if not group.deleting or group.members or group.pool:
             return
         if self._by_name.pop(group.name, None) is not None:
             if group.evaluation is not None:

@@ -29,9 +29,10 @@ class Launches:
         self._account = account
         account.instances.listen(self._instance_changed)
 
-    def begin(self, group: Group, zone: str, cause: str) -> Member:
+    def begin(self, group: Group, zone: str, cause: str, *, warm: bool = False) -> Member:
         """Launch one instance into a zone of a group.
 
+        :param warm: into its warm pool.
         :raises LaunchError: if EC2 refuses.
         """
         template, spec, instance = self._launch(group, zone)
@@ -46,10 +47,12 @@ class Launches:
             launched=instance.launch_time,
             protected=group.protect_new,
             spot="InstanceMarketOptions" in spec.data,
+            warm=warm,
+            state="Warmed:Pending" if warm else "Pending",
         )
         member.activity = self._account.groups.activities.begin(
             group,
-            f"Launching a new EC2 instance: {instance.instance_id}",
+            f"Launching a new EC2 instance{' into warm pool' if warm else ''}: {instance.instance_id}",
             cause,
             zone=zone,
             subnet_id=spec.subnet_id,
@@ -136,7 +139,7 @@ class Launches:
         if member is None or member.state not in {"Pending", "Pending:Wait", "Pending:Proceed"}:
             return
         if instance.state == "running" and member.state == "Pending":
-            self._running(member)
+            self.came_up(member)
         elif instance.state in GONE or instance.state == "stopped":
             self._account.groups.terminations.give_up(
                 member,
@@ -144,7 +147,8 @@ class Launches:
                 f"Termination Reason: {instance.reason or 'Client.UserInitiatedShutdown'}",
             )
 
-    def _running(self, member: Member) -> None:
+    def came_up(self, member: Member) -> None:
+        """Hold a pending instance that runs at the launch hooks, then let it serve."""
         groups = self._account.groups
 
         def completed(result: str) -> None:

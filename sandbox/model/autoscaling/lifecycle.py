@@ -36,7 +36,8 @@ class Lifecycle:
         hooks = [hook for hook in member.group.hooks.values() if hook.transition == transition]
         if not hooks:
             return False
-        member.state = "Pending:Wait" if transition == LAUNCHING else "Terminating:Wait"
+        state = "Pending:Wait" if transition == LAUNCHING else "Terminating:Wait"
+        member.state = f"Warmed:{state}" if member.warm else state
         member.when_completed = then
         now = self._account.clock.now()
         for hook in hooks:
@@ -95,7 +96,7 @@ class Lifecycle:
         Source: API reference, DeleteLifecycleHook.
         """
         result = ABANDON if hook.transition == LAUNCHING else CONTINUE
-        for member in list(group.members.values()):
+        for member in [*group.members.values(), *group.pool.values()]:
             for action in list(member.actions.values()):
                 if action.hook.name == hook.name:
                     self.complete(member, action, result)
@@ -104,8 +105,8 @@ class Lifecycle:
     @staticmethod
     def _candidates(group: Group, instance_id: str | None) -> list[Member]:
         if instance_id is None:
-            return list(group.members.values())
-        member = group.members.get(instance_id)
+            return [*group.members.values(), *group.pool.values()]
+        member = group.members.get(instance_id) or group.pool.get(instance_id)
         return [member] if member is not None else []
 
     @staticmethod
@@ -123,14 +124,19 @@ class Lifecycle:
 
     def _tell(self, member: Member, action: LifecycleAction) -> None:
         launching = action.hook.transition == LAUNCHING
+        if launching:
+            origin = "WarmPool" if member.from_pool else "EC2"
+            destination = "WarmPool" if member.warm else "AutoScalingGroup"
+        else:
+            origin, destination = "WarmPool" if member.warm else "AutoScalingGroup", "EC2"
         detail = {
             "LifecycleActionToken": action.token,
             "AutoScalingGroupName": member.group.name,
             "LifecycleHookName": action.hook.name,
             "EC2InstanceId": member.instance_id,
             "LifecycleTransition": action.hook.transition,
-            "Origin": "EC2" if launching else "AutoScalingGroup",
-            "Destination": "AutoScalingGroup" if launching else "EC2",
+            "Origin": origin,
+            "Destination": destination,
         }
         if action.hook.notification_metadata is not None:
             detail["NotificationMetadata"] = action.hook.notification_metadata

@@ -10,6 +10,7 @@ from sandbox.clock import Handle
 
 if TYPE_CHECKING:
     from sandbox.model.autoscaling.mixed import MixedInstances
+    from sandbox.model.autoscaling.warm_pool import WarmPool
 
 LAUNCHING = "autoscaling:EC2_INSTANCE_LAUNCHING"
 TERMINATING = "autoscaling:EC2_INSTANCE_TERMINATING"
@@ -108,6 +109,10 @@ class Member:
     state: str = "Pending"
     health: str = "Healthy"
     spot: bool = False
+    warm: bool = False
+    """Whether it waits in the group's warm pool."""
+    from_pool: bool = False
+    """Whether it came from there."""
     protected: bool = False
     grace_until: float = 0.0
     registered: bool = False
@@ -168,6 +173,9 @@ class Group:
     """Granularity by metric."""
     policies: dict[str, dict[str, Any]] = field(default_factory=dict)
     members: dict[str, Member] = field(default_factory=dict)
+    warm_pool: WarmPool | None = None
+    pool: dict[str, Member] = field(default_factory=dict)
+    """What waits in the warm pool; none of it is in ``members``."""
     activities: list[Activity] = field(default_factory=list)
     """Oldest first."""
     deleting: bool = False

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from sandbox.services.autoscaling import groups, hooks, lists, members, policies, tags, traffic
+from sandbox.services.autoscaling import groups, hooks, lists, members, policies, tags, traffic, warm_pools
 from sandbox.services.autoscaling.registry import Handler
 
 ACTIONS: Mapping[str, Handler] = {
@@ -15,4 +15,5 @@ ACTIONS: Mapping[str, Handler] = {
     **tags.registry.actions,
     **policies.registry.actions,
     **lists.registry.actions,
+    **warm_pools.registry.actions,
 }

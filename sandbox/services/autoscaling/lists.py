@@ -60,13 +60,6 @@ def describe_scaling_process_types(_account: Account, _params: Params) -> dict[s
     return {"Processes": [{"ProcessName": process} for process in PROCESSES]}
 
 
-@registry.action("DescribeWarmPool", accepts=("AutoScalingGroupName", "MaxRecords", "NextToken"))
-def describe_warm_pool(account: Account, params: Params) -> dict[str, Any]:
-    """Describe no warm pool."""
-    account.groups.get(params["AutoScalingGroupName"])
-    return {"Instances": []}
-
-
 @registry.action(
     "DescribeInstanceRefreshes",
     accepts=("AutoScalingGroupName", "InstanceRefreshIds", "NextToken", "MaxRecords"),

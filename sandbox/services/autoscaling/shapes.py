@@ -128,6 +128,8 @@ def group(account: Account, each: Group, *, instances: bool) -> Shape:
         "Status": "Delete in progress" if each.deleting else None,
         "Context": each.context,
         "DefaultInstanceWarmup": each.default_instance_warmup,
+        "WarmPoolConfiguration": warm_pool(each),
+        "WarmPoolSize": None if each.warm_pool is None else len(each.pool),
         "InstanceLifecyclePolicy": None
         if each.retain_abandoned is None
         else {
@@ -135,6 +137,19 @@ def group(account: Account, each: Group, *, instances: bool) -> Shape:
         },
     }
     return shape | {key: value for key, value in optional.items() if value is not None}
+
+
+def warm_pool(each: Group) -> Shape | None:
+    """Return a ``WarmPoolConfiguration``, None if the group has no warm pool."""
+    pool = each.warm_pool
+    if pool is None:
+        return None
+    shape: Shape = {"MinSize": pool.min_size, "PoolState": pool.state}
+    if pool.prepared is not None:
+        shape["MaxGroupPreparedCapacity"] = pool.prepared
+    if pool.deleting:
+        shape["Status"] = "PendingDelete"
+    return shape
 
 
 def service_linked_role(account: Account) -> str:
