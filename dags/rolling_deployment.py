@@ -7,6 +7,7 @@
 | `rebuild` | bake this layer although nothing changed, and all that are built on it |
 | `application_ref` | deploy this branch, tag or commit instead of the environment's |
 | `ami_id` | deploy this existing application image, bake nothing |
+| `replace` | replace every instance that is there when the run begins, though nothing changed |
 | `allow_destroy` | let the plan destroy or replace what serves |
 
 **Triage.** A red run leaves its journal and the fleet as they are; nothing was terminated that still
@@ -53,6 +54,7 @@ PARAMS = {
         pattern="^ami-[0-9a-f]+$",
         description="Deploy this image, bake nothing.",
     ),
+    "replace": Param(False, type="boolean", description="Replace all instances, though nothing changed."),
     "allow_destroy": Param(False, type="boolean", description="Let the plan destroy or replace what serves."),
 }
 DEFAULTS = {

@@ -24,7 +24,7 @@ def test_policies(bag, name):
     assert not dag.catchup
     assert "bakeroll" in dag.tags
     assert "Triage" in dag.doc_md
-    assert sorted(dag.params) == ["allow_destroy", "ami_id", "application_ref", "rebuild"]
+    assert sorted(dag.params) == ["allow_destroy", "ami_id", "application_ref", "rebuild", "replace"]
     for task in dag.tasks:
         assert task.owner == "bakeroll"
         if task.task_id != "terraform.approve":

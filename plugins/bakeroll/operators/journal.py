@@ -48,7 +48,13 @@ class BeginOperator(StepOperator):
         outputs = terraform(deployment, self.log.info).outputs()
         if outputs:
             made = fleets(deployment.name, outputs)
-            begin.record_fleets(deployment.clients, deployment.ledger, made, deployment.environment.fleets)
+            begin.record_fleets(
+                deployment.clients,
+                deployment.ledger,
+                made,
+                deployment.environment.fleets,
+                replace=bool(context["params"].get("replace")),
+            )
             deployment.remember_fleets(made)
             for group in begin.retain_abandoned(deployment.clients, deployment.ledger):
                 self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)

@@ -69,6 +69,7 @@ def record_fleets(
     settings: Mapping[str, config.Fleet],
     *,
     applied: bool = False,
+    replace: bool = False,
 ) -> Journal:
     """Write the fleets that Terraform has made into our journal; what it knows of one already stays.
 
@@ -76,6 +77,7 @@ def record_fleets(
     :param settings: the fleets in the environment file; their waves are frozen in the journal.
     :param applied: whether this run has applied Terraform already: a fleet that is new then was made by
         it, and there is nothing that a rollback could go back to.
+    :param replace: whether all instances that there are now are replaced, although nothing changed.
     :raises FleetError: if the waves in the file were changed in the middle of a rollout.
     """
     known = ledger.read().fleets
@@ -84,6 +86,8 @@ def record_fleets(
         record = _record(clients, name, known.get(name), output, new=applied)
         if name in settings:
             record = freeze(name, record, settings[name].waves)
+        if replace:
+            record = _to_be_replaced(clients, name, record)
         records[name] = record
     return ledger.update(lambda journal: journal.model_copy(update={"fleets": records}))
 
@@ -98,6 +102,22 @@ def freeze(name: str, record: FleetRecord, waves: Sequence[str]) -> FleetRecord:
         return record.model_copy(update={"waves": tuple(waves)})
     record.check_waves(name, waves)
     return record
+
+
+def _to_be_replaced(clients: Clients, name: str, record: FleetRecord) -> FleetRecord:
+    """Note by name which instances are older than the run.
+
+    Their names need no clock: launch times are AWS's, and the worker's clock may be ahead of it, so that what
+    this very rollout launches would seem old as well. What was noted once stays, for a retry and for a run
+    that takes over.
+    """
+    if record.replaces is not None:
+        return record
+    try:
+        picture = fleets.describe(clients, name, record.group)
+    except GroupMissingError:
+        return record.model_copy(update={"replaces": ()})
+    return record.model_copy(update={"replaces": tuple(one.instance_id for one in picture.instances)})
 
 
 def _record(
@@ -170,7 +190,7 @@ def unsettled(clients: Clients, journal: Journal) -> list[str]:
     """Say for each fleet why it needs a rollout; empty if every fleet is as it should be."""
     reasons = []
     for name, record in journal.fleets.items():
-        picture = fleets.describe(clients, name, record.group)
+        picture = fleets.describe(clients, name, record.group, record.replaces or ())
         if picture.old:
             reasons.append(f"{name}: {len(picture.old)} of {len(picture.counted)} instances are not current")
         elif record.surge:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -37,7 +37,8 @@ VERSIONS_A_CALL = 200
 class Instance:
     """One instance of an Auto Scaling group.
 
-    :ivar current: whether it was launched from the data that the group launches from now.
+    :ivar current: whether it was launched from the data that the group launches from now, and is not one
+        that is to be replaced all the same.
     :ivar in_service: whether Auto Scaling says InService and Healthy.
     :ivar targets: its health, one entry for each target group it is registered in.
     """
@@ -137,11 +138,12 @@ class Fleet:
         return "waiting for the load balancer"
 
 
-def describe(clients: Clients, name: str, group: str) -> Fleet:
+def describe(clients: Clients, name: str, group: str, replaced: Collection[str] = ()) -> Fleet:
     """Take a picture of a fleet.
 
     :param name: the fleet's name in the environment file.
     :param group: name of its Auto Scaling group.
+    :param replaced: instances that count as old whatever they run.
     :raises GroupMissingError: if the group does not exist.
     :raises FleetError: if it is of a kind that bakeroll does not roll.
     """
@@ -170,14 +172,18 @@ def describe(clients: Clients, name: str, group: str) -> Fleet:
         suspended=frozenset(process["ProcessName"] for process in asg.get("SuspendedProcesses", [])),
         target_groups=target_groups,
         instances=tuple(
-            _instance(instance, versions, data, healths.get(instance["InstanceId"], ()))
+            _instance(instance, versions, data, healths.get(instance["InstanceId"], ()), replaced)
             for instance in instances
         ),
     )
 
 
 def _instance(
-    instance: InstanceTypeDef, versions: _Versions, target: str, targets: tuple[TargetHealth, ...]
+    instance: InstanceTypeDef,
+    versions: _Versions,
+    target: str,
+    targets: tuple[TargetHealth, ...],
+    replaced: Collection[str],
 ) -> Instance:
     template = instance.get("LaunchTemplate", {})
     return Instance(
@@ -186,7 +192,7 @@ def _instance(
         health_status=instance["HealthStatus"],
         # Content counts, not the number: a version written anew with the same data is current; a deleted
         # one is not, since nobody can say any more what it held.
-        current=versions.data(template) == target,
+        current=versions.data(template) == target and instance["InstanceId"] not in replaced,
         protected=instance.get("ProtectedFromScaleIn", False),
         targets=targets,
     )

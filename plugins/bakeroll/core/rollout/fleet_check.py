@@ -79,7 +79,9 @@ class FleetCheck:
         if refused:
             return None
         try:
-            fleet = fleets.describe(self._clients, self._name, self._record.group)
+            fleet = fleets.describe(
+                self._clients, self._name, self._record.group, self._record.replaces or ()
+            )
         except FleetError as error:
             self.found.problems.append(str(error).removeprefix(f"fleet {self._name}: "))
             return None

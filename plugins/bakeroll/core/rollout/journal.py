@@ -109,6 +109,8 @@ class FleetRecord(_Record):
     """Shares as they were when the rollout began; a file that is changed meanwhile is refused."""
     template_before: str | None = None
     """Launch template version that ran before this rollout; None on a first deployment."""
+    replaces: tuple[str, ...] | None = None
+    """Instances that are replaced though nothing of them changed; None if no run asked for that."""
     before: Before | None = None
     surge: Surge | None = None
     retired: tuple[str, ...] = ()

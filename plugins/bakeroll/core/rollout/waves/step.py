@@ -52,7 +52,7 @@ class FleetStep(ABC):
                 f"{', '.join(sorted(records)) or 'nothing'}; name the same fleets in both"
             )
         record = records[self._name]
-        return fleets.describe(self._clients, self._name, record.group), record
+        return fleets.describe(self._clients, self._name, record.group, record.replaces or ()), record
 
     def _deadline(self, step: str) -> float:
         return self._ledger.deadline(self._name, deadline_name(self._wave, step), self._timeout)
