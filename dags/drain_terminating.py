@@ -8,9 +8,9 @@ with the same script and the same receipts as a deployment. What a live deployme
 every five minutes besides. Runs may overlap, and each takes only what no other is at: so one instance that is
 stuck keeps no later ones waiting. Receipts are kept in the bucket, `drains/<environment>/<instance>.json`.
 
-**Triage.** A red `drain` names each instance that it could not empty, and why; all others are through. The
-next run asks it again, until its lifecycle hook times out; then it is retained, its log buffers still on its
-disk (`Terminating:Retained`), or terminated, as the hook's default result says.
+**Triage.** A red `drain` names each instance that it could not empty, and why; all others are through. It is
+retained, its log buffers still on its disk (`Terminating:Retained`), or terminated, as `drain.on_failure`
+says; one whose SSM agent does not answer is asked by the next runs first. docs/drains.md has each fault.
 
 * `find`: no way into the account; the message says which connection or call.
 * `drain`: the SSM agent does not answer, or the script says why Fluentd's buffers do not empty. Mend that.

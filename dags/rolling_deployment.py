@@ -20,8 +20,8 @@ the cause and either clear the red task or start a new run: both find what is do
   that was cut off: what is left of its plan is applied. If there is more to do, that is named: clear `plan`.
 * `await_capacity`: AWS's reason (scaling activity, target health, console output). Old instances serve on.
 * `gate`: what a new instance, an alarm or the application said against the version. Old instances serve on.
-* `drain`: the instance is held until its lifecycle hook times out; then it is retained, its log buffer still
-  on its disk (`Terminating:Retained`), or terminated, as the hook's default result says.
+* `drain`: an instance that cannot be drained is retained, its log buffer still on its disk
+  (`Terminating:Retained`), or terminated, as `drain.on_failure` says; that holds nothing up. docs/drains.md.
 """
 
 from __future__ import annotations

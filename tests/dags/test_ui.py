@@ -126,6 +126,18 @@ def test_the_scheduler_notes_version_and_outcome(run):
     assert run("success") == f"bakeroll: deployed; {VERSION}"
 
 
+def test_instances_that_were_not_drained_are_noted(run):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    with create_session() as session:
+        for task_id, value in (("web.verify", ["i-2 (retained)", "i-1 (lost)"]), ("web.wave_1.retire", [])):
+            XComModel.set(
+                key="undrained", value=value, task_id=task_id, dag_id=DAG_ID, run_id=RUN_ID, session=session
+            )
+    assert run("success") == f"bakeroll: deployed; not drained: i-1 (lost), i-2 (retained); {VERSION}"
+
+
 def test_a_failure_is_noted_with_its_task_and_later_with_the_end_it_came_to(run):
     note = run("failed", web_verify="failed", release="upstream_failed", close="upstream_failed")
     assert note == f"bakeroll: failed at web.verify; {VERSION}"

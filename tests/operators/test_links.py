@@ -17,6 +17,7 @@ from bakeroll.operators.journal import BeginOperator, CloseOperator
 from bakeroll.operators.rollout import DrainOperator, FleetOperator
 from bakeroll.operators.terraform import PlanOperator
 from bakeroll.sensors.capacity import CapacitySensor
+from tests.core.rollout.drains import behave, fails
 from tests.core.rollout.harness import BUCKET
 from tests.operators.test_steps import context, fleet_task, run_task, w  # noqa: F401 - the fixture
 
@@ -96,3 +97,19 @@ def test_a_plan_shows_its_state_and_says_what_is_deployed(w, monkeypatch):  # no
     assert links["StateLink"] == f"/s3/object/{BUCKET}?region=ap-northeast-1&prefix={key}"
     assert links["PlanLink"].endswith("prefix=plans/production/run-1%2F")
     assert pushed["run_note"] == f"version 0123456789ab, application {application} (new), base {base}"
+
+
+def test_a_drain_names_what_it_could_not_drain(w, capsys):  # noqa: F811
+    run_task(w, fleet_task(w, FleetOperator, "scale_out"))
+    run_task(w, fleet_task(w, CapacitySensor))
+    (ids,), _ = run_task(w, fleet_task(w, FleetOperator, "retire"))
+    behave(w, ids[:1], **fails("collector is down"))
+    operator = fleet_task(w, DrainOperator, instance_ids=ids)
+    results, _ = run_task(w, operator)
+    assert [one["instance_id"] for one in results if one.get("retained")] == ids[:1]
+    pushed = {}
+    operator.execute(context(pushed=pushed))
+    assert pushed["undrained"] == [f"{ids[0]} (retained)"]
+    warnings = [line for line in capsys.readouterr().out.splitlines() if "[warning" in line]
+    words = f"{ids[0]}: draining failed (Failed), it says: collector is down; it is kept, its log buffers on"
+    assert any(words in line for line in warnings)

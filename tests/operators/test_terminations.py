@@ -17,7 +17,7 @@ from tests.operators.test_steps import context, run_task, w  # noqa: F401 - the 
 
 @pytest.fixture(autouse=True)
 def virtual_pauses(w, monkeypatch):  # noqa: F811
-    monkeypatch.setattr(base, "time", SimpleNamespace(sleep=w.aws.clock.advance))
+    monkeypatch.setattr(base, "time", SimpleNamespace(sleep=w.aws.clock.advance, time=w.aws.clock.now))
 
 
 def deployed(w):  # noqa: F811

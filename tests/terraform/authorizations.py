@@ -29,6 +29,7 @@ RULE, TOPIC, QUEUE = (
     f"arn:aws:{service}:{REGION}:{ACCOUNT_ID}:{kind}{ENVIRONMENT}-terminations"
     for service, kind in (("events", "rule/"), ("sns", ""), ("sqs", ""))
 )
+FAILURES = TOPIC.replace("-terminations", "-drain-failures")
 FILES = f"arn:aws:s3:::{BUCKET}"
 
 OURS = {"bakeroll:environment": ENVIRONMENT}
@@ -117,6 +118,10 @@ PACKER: dict[str, list[Request]] = {
 LAUNCH_TEMPLATE, SECURITY_GROUP = (f"{EC2}:{kind}/0" for kind in ("launch-template", "security-group"))
 
 TERRAFORM: dict[str, list[Request]] = {
+    **{
+        f"sns:{verb}": each(f"sns:{verb}", TOPIC, FAILURES)
+        for verb in ("CreateTopic", "DeleteTopic", "GetTopicAttributes", "ListTagsForResource")
+    },
     "autoscaling:CreateAutoScalingGroup": [
         Request("autoscaling:CreateAutoScalingGroup", GROUP),
         *LAUNCH_FLEET,
@@ -242,6 +247,7 @@ LISTING = ("Describe", "List")
 LOOKS_AT_ONE = {"events", "iam", "sns", "sqs"}
 """Services whose Describe and List actions are asked for one resource."""
 NAMED = {
+    "sns:Publish": FAILURES,
     "elbv2:ModifyLoadBalancerAttributes": f"{ELB}:loadbalancer/app/{ENVIRONMENT}/0",
     "elbv2:DeleteLoadBalancer": f"{ELB}:loadbalancer/app/{ENVIRONMENT}/0",
     "elbv2:DeleteListener": f"{ELB}:listener/app/{ENVIRONMENT}/0/0",
@@ -303,6 +309,7 @@ UNUSED = {
         "ec2:DescribeInstanceStatus", "ec2:DescribeInstanceTypeOfferings", "ec2:DescribeTags",
     ],
     "why an instance does not come up": ["ec2:GetConsoleOutput"],
+    "a drain that failed": ["sns:Publish"],
     "a drain that takes longer than the hook waits": ["autoscaling:RecordLifecycleActionHeartbeat"],
     "drains outside deployments": ["sqs:DeleteMessage", "sqs:GetQueueUrl", "sqs:ReceiveMessage"],
 }  # fmt: skip

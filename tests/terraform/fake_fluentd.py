@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -20,10 +20,15 @@ class FakeFluentd:
         self.flushes = 0
         self.calls: list[str] = []
         self.broken_monitor = False
+        self.tells_records = True
+        self.hangs = threading.Event()
+        """Until it is set, calls get no answer; set from the beginning."""
+        self.hangs.set()
         self.endpoint = ""
 
     def answer(self, path: str) -> Any:
         self.calls.append(path)
+        self.hangs.wait()
         if path == "/api/plugins.flushBuffers":
             self.flushes += 1
             if self.flushes >= self.flushes_needed:
@@ -34,22 +39,34 @@ class FakeFluentd:
         return None
 
     def _plugins(self) -> list[dict[str, Any]]:
+        records = {"emit_records": 40} if self.tells_records else {}
         return [
-            {"plugin_id": "in", "plugin_category": "input", "type": "tail", "config": {"@type": "tail"}},
+            {
+                "plugin_id": "in",
+                "plugin_category": "input",
+                "type": "tail",
+                "config": {"@type": "tail"},
+                **({"emit_records": 41} if self.tells_records else {}),
+            },
             {
                 "plugin_id": "stdout",
                 "plugin_category": "output",
                 "type": "stdout",
                 "buffer_queue_length": None,
+                **({"emit_records": 2} if self.tells_records else {}),
             },
             {
                 "plugin_id": "out",
                 "plugin_category": "output",
                 "type": "http",
                 # A configuration that quotes the very keys the script looks for.
-                "config": {"tag": '"buffer_queue_length": 7', "password": "s3cret-in-config"},
+                "config": {
+                    "tag": '"buffer_queue_length": 7, "emit_records": 7',
+                    "password": "s3cret-in-config",
+                },
                 "buffer_queue_length": self.queue_length,
                 "buffer_total_queued_size": self.queued_bytes,
+                **records,
             },
         ]
 
@@ -62,8 +79,9 @@ def serving(fluentd: FakeFluentd) -> Iterator[FakeFluentd]:
             body = json.dumps(found, indent=1).encode()
             self.send_response(404 if found is None else 200)
             self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
+            with suppress(BrokenPipeError):  # the script has given this call up
+                self.end_headers()
+                self.wfile.write(body)
 
         def log_message(self, *args: Any) -> None:
             pass

@@ -189,6 +189,35 @@ def test_the_group_keeps_to_its_contract(development: dict[str, Any]) -> None:
 
 
 @pytest.mark.terraform
+def test_a_hook_does_by_itself_what_deployments_do(planner: Planner) -> None:
+    sizes = {"instance_type": "t3.small", "min_size": 1, "max_size": 2}
+    planned = planner.plan(
+        "environments/development",
+        {
+            "application_ami_id": IMAGE,
+            "drain": '{"on_failure": "continue"}',
+            "fleets": json.dumps({"web": sizes, "worker": {**sizes, "on_failure": "retain"}}),
+        },
+    )
+    hooks = {
+        entry["values"]["autoscaling_group_name"].partition("-")[2]: entry["values"]["default_result"]
+        for entry in resources(planned["planned_values"]["root_module"])
+        if entry["type"] == "aws_autoscaling_lifecycle_hook"
+    }
+    assert hooks == {"web": "CONTINUE", "worker": "ABANDON"}
+
+
+@pytest.mark.terraform
+def test_people_can_be_told_of_drains_that_failed(development: dict[str, Any]) -> None:
+    names = {
+        entry["values"]["name"]
+        for entry in resources(development["planned_values"]["root_module"])
+        if entry["type"] == "aws_sns_topic"
+    }
+    assert names == {"development-terminations", "development-drain-failures"}
+
+
+@pytest.mark.terraform
 def test_instances_are_launched_safely(development: dict[str, Any]) -> None:
     template = one(development, "aws_launch_template")
     assert template["image_id"] == IMAGE
@@ -275,7 +304,7 @@ def test_wrong_values_are_refused(planner: Planner) -> None:
             "environment": "with-hyphen",
             "network": "*",
             "min_size_floor": {"wbe": 1},
-            "drain": {"heartbeat_timeout_seconds": 60},
+            "drain": {"heartbeat_timeout_seconds": 60, "on_failure": "ABANDON"},
             "load_balancer": {"target_port": 80, "health_check": {"path": "health"}},
             "tags": {f"t{number}": "" for number in range(48)},
         },
@@ -285,6 +314,7 @@ def test_wrong_values_are_refused(planner: Planner) -> None:
         "network must be a tag's value",
         "min_size_floor names a fleet that is not in fleets",
         "must be more than 300",
+        "drain.on_failure must be retain or continue",
         "health_check.path must begin with a slash",
         "tags must be at most 47",
     ):
@@ -299,7 +329,6 @@ def test_values_that_the_modules_cannot_use_are_refused(planner: Planner) -> Non
             "min_size_floor": {"web-1": 1.5},
             "drain": {
                 "heartbeat_timeout_seconds": 7201,
-                "default_result": "RETAIN",
                 "rpc_endpoint": "http://localhost:70000",
             },
             "tags": {"aws:owner": "a<b"},
@@ -323,7 +352,6 @@ def test_values_that_the_modules_cannot_use_are_refused(planner: Planner) -> Non
     for complaint in (
         "min_size_floor must be a whole number",
         "must be a whole number, 30 to 7200",
-        "must be ABANDON or CONTINUE",
         "rpc_endpoint must look like",
         "nor begin with aws:",
         "tags must have values",

@@ -85,8 +85,10 @@ class Result:
         assert set(self.receipt) == {
             "queue_length_before",
             "bytes_before",
+            "records_before",
             "queue_length_after",
             "bytes_after",
+            "records_after",
             "unread_bytes",
             "duration_seconds",
         }
@@ -122,8 +124,10 @@ def test_stops_units_in_order_flushes_and_gives_a_receipt(host: Host, fluentd: F
     assert result.receipt == {
         "queue_length_before": 2,
         "bytes_before": 300,
+        "records_before": 42,
         "queue_length_after": 0,
         "bytes_after": 0,
+        "records_after": 42,
         "unread_bytes": 0,
     }
 
@@ -229,6 +233,28 @@ def test_no_answer_of_fluentd_is_a_failure(host: Host) -> None:
     assert "http://127.0.0.1:9/api/plugins.json does not answer" in result.reason
 
 
+def test_a_forwarder_that_does_not_count_records_is_drained_all_the_same(
+    host: Host, fluentd: FakeFluentd
+) -> None:
+    host.position(host.log("access.log", b""), 0)
+    fluentd.tells_records = False
+    result = host.drain(**at(fluentd))
+    assert result.status == 0
+    assert (result.receipt["records_before"], result.receipt["records_after"]) == (None, None)
+
+
+def test_a_forwarder_that_hangs_is_a_failure(host: Host, fluentd: FakeFluentd) -> None:
+    host.position(host.log("access.log", b""), 0)
+    fluentd.hangs.clear()
+    try:
+        result = host.drain(**at(fluentd), TIMEOUT_SECONDS="2")
+    finally:
+        fluentd.hangs.set()
+    assert result.status == 4
+    assert "/api/plugins.json does not answer" in result.reason
+    assert result.receipt["duration_seconds"] <= 2 + 10 + 5, "one call is the most that is waited for beyond"
+
+
 def test_something_else_at_the_monitors_address_is_a_failure_that_shows_no_secrets(
     host: Host, fluentd: FakeFluentd
 ) -> None:
@@ -307,35 +333,61 @@ def wait_until_answers(url: str, process: subprocess.Popen[bytes]) -> None:
     pytest.fail(f"{url} did not answer")
 
 
-def test_every_line_reaches_the_collector_of_the_demos_forwarder(host: Host) -> None:
-    log = host.log("access.log", b"")
+@contextmanager
+def forwarding(host: Host, collector_url: str) -> Iterator[dict[str, str]]:
+    """Run the demo's forwarder; gives its endpoints as the script takes them."""
     rpc, monitor = free_port(), free_port()
-    with collecting() as collector:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "fluentd"],
-            cwd=ROOT / "demo" / "application",
-            env={
-                "PATH": os.environ["PATH"],
-                "FLUENTD_COLLECTOR_URL": collector.url,
-                "FLUENTD_TAIL_PATH": str(log),
-                "FLUENTD_POS_FILE": str(host.position_file),
-                "FLUENTD_BUFFER_PATH": str(host.folder / "buffer"),
-                "FLUENTD_ADDRESS": "127.0.0.1",
-                "FLUENTD_RPC_PORT": str(rpc),
-                "FLUENTD_MONITOR_PORT": str(monitor),
-            },
-        )
-        try:
-            wait_until_answers(f"http://127.0.0.1:{monitor}/api/plugins.json", process)
-            lines = [f'{{"request": {number}}}'.encode() for number in range(2000)]
-            with log.open("ab") as file:
-                file.write(b"\n".join(lines) + b"\n")
-            result = host.drain(
-                RPC_ENDPOINT=f"http://127.0.0.1:{rpc}", MONITOR_ENDPOINT=f"http://127.0.0.1:{monitor}"
-            )
-            assert (result.status, result.reason) == (0, "")
-            assert result.receipt["bytes_before"] > 0
-            assert collector.lines == lines
-        finally:
-            process.terminate()
-            process.wait(timeout=20)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "fluentd"],
+        cwd=ROOT / "demo" / "application",
+        env={
+            "PATH": os.environ["PATH"],
+            "FLUENTD_COLLECTOR_URL": collector_url,
+            "FLUENTD_TAIL_PATH": str(host.folder / "access.log"),
+            "FLUENTD_POS_FILE": str(host.position_file),
+            "FLUENTD_BUFFER_PATH": str(host.folder / "buffer"),
+            "FLUENTD_ADDRESS": "127.0.0.1",
+            "FLUENTD_RPC_PORT": str(rpc),
+            "FLUENTD_MONITOR_PORT": str(monitor),
+        },
+    )
+    try:
+        wait_until_answers(f"http://127.0.0.1:{monitor}/api/plugins.json", process)
+        yield {
+            "RPC_ENDPOINT": f"http://127.0.0.1:{rpc}",
+            "MONITOR_ENDPOINT": f"http://127.0.0.1:{monitor}",
+        }
+    finally:
+        process.terminate()
+        process.wait(timeout=20)
+
+
+def log_lines(host: Host) -> list[bytes]:
+    """Write what an application would have logged."""
+    lines = [f'{{"request": {number}}}'.encode() for number in range(2000)]
+    with (host.folder / "access.log").open("ab") as file:
+        file.write(b"\n".join(lines) + b"\n")
+    return lines
+
+
+def test_every_line_reaches_the_collector_of_the_demos_forwarder(host: Host) -> None:
+    host.log("access.log", b"")
+    with collecting() as collector, forwarding(host, collector.url) as endpoints:
+        lines = log_lines(host)
+        result = host.drain(**endpoints)
+        assert (result.status, result.reason) == (0, "")
+        assert result.receipt["bytes_before"] > 0
+        assert result.receipt["records_after"] == len(lines)
+        assert collector.lines == lines
+
+
+def test_a_forwarder_whose_collector_takes_nothing(host: Host) -> None:
+    host.log("access.log", b"")
+    with forwarding(host, "http://127.0.0.1:9/") as endpoints:
+        lines = log_lines(host)
+        size = sum(len(line) + 1 for line in lines)
+        result = host.drain(**endpoints, TIMEOUT_SECONDS="6")
+        assert result.status == 1
+        assert f"Fluentd still holds {size} bytes" in result.reason
+        assert result.receipt["bytes_after"] == size
+    assert sum(path.stat().st_size for path in (host.folder / "buffer").iterdir()) == size

@@ -15,12 +15,14 @@ from tests.terraform.authorizations import (
     BUILD,
     EC2,
     ENVIRONMENT,
+    FAILURES,
     FILES,
     GROUP,
     IMAGE,
     INSTANCE,
     OURS,
     ROLE,
+    TOPIC,
     UNUSED,
     asked,
     each,
@@ -144,6 +146,10 @@ REFUSED = {
     "another environment's instances": (
         "airflow",
         [Request("ssm:SendCommand", INSTANCE, of(OTHER, where="ssm:resourceTag"))],
+    ),
+    "a message to another environment's people, or of another kind to ours": (
+        "airflow",
+        each("sns:Publish", FAILURES.replace("staging", "production"), TOPIC),
     ),
     "a shell on ours": (
         "airflow",

@@ -35,7 +35,7 @@ def monitor_routes(tail: Tail, buffer: FileBuffer, output: HttpOutput) -> dict[s
     """
 
     def plugins() -> dict[str, object]:
-        return {"plugins": [_monitor_entry(), _tail_entry(tail), _output_entry(buffer, output)]}
+        return {"plugins": [_monitor_entry(), _tail_entry(tail), _output_entry(tail, buffer, output)]}
 
     return {"/api/plugins.json": plugins}
 
@@ -60,7 +60,7 @@ def _input_entry(plugin_id: str, kind: str, records: int, size: int) -> dict[str
     }
 
 
-def _output_entry(buffer: FileBuffer, output: HttpOutput) -> dict[str, object]:
+def _output_entry(tail: Tail, buffer: FileBuffer, output: HttpOutput) -> dict[str, object]:
     state = buffer.state()
     return {
         "plugin_id": "out_collector",
@@ -74,6 +74,9 @@ def _output_entry(buffer: FileBuffer, output: HttpOutput) -> dict[str, object]:
         "buffer_stage_byte_size": state.stage_bytes,
         "buffer_queue_byte_size": state.queue_bytes,
         "retry_count": output.retry_count,
+        "emit_records": tail.emit_records,
+        "emit_size": tail.emit_size,
+        "emit_count": tail.emit_records,
         "rollback_count": output.rollback_count,
         "write_count": output.write_count,
     }

@@ -88,6 +88,11 @@ class Clients:
         return client
 
     @cached_property
+    def sns(self) -> Any:
+        """Simple Notification Service."""
+        return self._make("sns")
+
+    @cached_property
     def sts(self) -> STSClient:
         """Security Token Service."""
         client: STSClient = self._make("sts")

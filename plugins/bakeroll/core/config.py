@@ -118,6 +118,12 @@ class Drain(_Model):
         default_factory=list,
         description="systemd units that are stopped, in this order, before the log buffers are flushed.",
     )
+    on_failure: Literal["retain", "continue"] = Field(
+        default="retain",
+        description="What becomes of an instance that cannot be drained: `retain` keeps it for a person "
+        "(`Terminating:Retained`), `continue` terminates it and records the loss. Terraform's `on_failure` "
+        "must say the same. See docs/drains.md.",
+    )
 
 
 class Fleet(_Model):

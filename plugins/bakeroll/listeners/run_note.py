@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 KEY = "run_note"
 """The XCom in which a deployment says what it deploys."""
 
+UNDRAINED_KEY = "undrained"
+"""The XCom in which a drain says which instances it could not drain; none where it drained all."""
+
 PREFIX = "bakeroll: "
 """How our line in a note begins; a person's lines stay."""
 
@@ -56,7 +59,8 @@ def _note(dag_run: DagRun) -> None:
         log.warning("%s %s gets no note: its row is in no session", dag_run.dag_id, dag_run.run_id)
         return
     with session.no_autoflush:
-        dag_run.note = merged(dag_run.note, f"{outcome(dag_run, session)}; {_version(dag_run, session)}")
+        words = [outcome(dag_run, session), *_undrained(dag_run, session), _version(dag_run, session)]
+        dag_run.note = merged(dag_run.note, "; ".join(words))
 
 
 def merged(note: str | None, ours: str) -> str:
@@ -91,6 +95,16 @@ def outcome(dag_run: DagRun, session: Session) -> str:
         failed = ", ".join(sorted(states.get("failed", [])))
         return f"failed at {failed}" if failed else "failed"
     return "deployed" if _RELEASE in states.get("success", []) else "nothing deployed"
+
+
+def _undrained(dag_run: DagRun, session: Session) -> list[str]:
+    """Name the instances that were not drained, before all that may be cut off."""
+    from airflow.models.xcom import XComModel  # noqa: PLC0415 - likewise
+
+    query = XComModel.get_many(key=UNDRAINED_KEY, dag_ids=dag_run.dag_id, run_id=dag_run.run_id)
+    values = session.execute(query.with_only_columns(XComModel.value)).all()
+    named = [str(one) for row in values for one in XComModel.deserialize_value(row)]
+    return [f"not drained: {', '.join(sorted(named))}"] if named else []
 
 
 def _version(dag_run: DagRun, session: Session) -> str:

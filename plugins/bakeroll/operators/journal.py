@@ -56,7 +56,9 @@ class BeginOperator(StepOperator):
                 replace=bool(context["params"].get("replace")),
             )
             deployment.remember_fleets(made)
-            for group in begin.retain_abandoned(deployment.clients, deployment.ledger):
+            for group in begin.retain_abandoned(
+                deployment.clients, deployment.ledger, deployment.environment.fleets
+            ):
                 self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)
             deployment.look_ahead(self.log.info)
         else:

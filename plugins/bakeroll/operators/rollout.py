@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bakeroll.core.rollout.drain import Drain
+from bakeroll.core.rollout.undrained import Undrained, outcome_of
 from bakeroll.links.console import AutoScalingGroupLink, CommandLink
+from bakeroll.listeners.run_note import UNDRAINED_KEY as UNDRAINED
 from bakeroll.operators.base import StepOperator
 from bakeroll.operators.commands import show_newest
 
@@ -87,10 +89,20 @@ class DrainOperator(FleetOperator):
     def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
         """Go on with the drain, and show the newest command that was sent for it, also where that failed."""
         try:
-            return super().advance(context, arguments)
+            results = super().advance(context, arguments)
+            self._name_undrained(context, results)
+            return results
         finally:
             deployment = self.deployment(context)
             journal = deployment.ledger.peek()
             if journal and self.fleet in journal.fleets:
                 document = journal.fleets[self.fleet].drain_document
                 show_newest(context, deployment, document, journal.opened_at, self.instance_ids)
+
+    def _name_undrained(self, context: Context, results: Sequence[Mapping[str, Any]]) -> None:
+        """Name those that were not drained in the log, as warnings, and for the note of the run."""
+        failed = {one["instance_id"]: one for one in results if "why" in one}
+        for instance_id, one in failed.items():
+            self.log.warning(Undrained(instance_id, outcome_of(one), one["why"]).sentence)
+        named = [f"{instance_id} ({outcome_of(one)})" for instance_id, one in failed.items()]
+        context["ti"].xcom_push(key=UNDRAINED, value=named)

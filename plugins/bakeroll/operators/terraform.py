@@ -125,7 +125,9 @@ class ApplyOperator(DeploymentOperator):
         settings = deployment.environment.fleets
         begin.record_fleets(deployment.clients, deployment.ledger, made, settings, applied=True)
         deployment.remember_fleets(made)
-        for group in begin.retain_abandoned(deployment.clients, deployment.ledger):
+        for group in begin.retain_abandoned(
+            deployment.clients, deployment.ledger, deployment.environment.fleets
+        ):
             self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)
 
     def _outputs(

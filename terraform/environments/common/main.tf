@@ -21,14 +21,6 @@ data "aws_subnets" "this" {
   }
 }
 
-locals {
-  termination_hook = {
-    name                      = "${var.environment}-drain"
-    heartbeat_timeout_seconds = var.drain.heartbeat_timeout_seconds
-    default_result            = var.drain.default_result
-  }
-}
-
 module "load_balancer" {
   source = "../../modules/load_balancer"
 
@@ -69,8 +61,14 @@ module "fleet" {
     target_port       = var.load_balancer.target_port
   }
 
+  termination_hook = {
+    name                      = "${var.environment}-drain"
+    heartbeat_timeout_seconds = var.drain.heartbeat_timeout_seconds
+    # What the hook does by itself is what deployments do: see drain.on_failure in docs/environment.md.
+    default_result = coalesce(each.value.on_failure, var.drain.on_failure) == "retain" ? "ABANDON" : "CONTINUE"
+  }
+
   health_check_grace_period_seconds = each.value.health_check_grace_period_seconds
-  termination_hook                  = local.termination_hook
   root_volume                       = each.value.root_volume
   policy_arns                       = each.value.policy_arns
   permissions_boundary_arn          = var.permissions_boundary_arn

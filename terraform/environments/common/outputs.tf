@@ -34,3 +34,8 @@ output "terminations_topic_arn" {
   description = "Topic that tells people the same."
   value       = module.drain.topic_arn
 }
+
+output "drain_failures_topic_arn" {
+  description = "Topic that tells people of instances that were retained or lost, as they could not be drained."
+  value       = module.drain.failures_topic_arn
+}

@@ -88,12 +88,13 @@ variable "max_size_floor" {
 }
 
 variable "fleets" {
-  description = "Auto Scaling groups that run the application image, by name."
+  description = "Auto Scaling groups that run the application image, by name. on_failure is drain.on_failure of this fleet alone."
   type = map(object({
     instance_type                     = string
     min_size                          = number
     max_size                          = number
     load_balanced                     = optional(bool, true)
+    on_failure                        = optional(string)
     health_check_grace_period_seconds = optional(number, 120)
     policy_arns                       = optional(map(string), {})
     root_volume = optional(object({
@@ -107,6 +108,11 @@ variable "fleets" {
   validation {
     condition     = length(var.fleets) > 0
     error_message = "fleets must name at least one fleet."
+  }
+
+  validation {
+    condition     = alltrue([for fleet in values(var.fleets) : fleet.on_failure == null ? true : contains(["retain", "continue"], fleet.on_failure)])
+    error_message = "on_failure of a fleet must be retain or continue."
   }
 }
 
@@ -138,10 +144,10 @@ variable "load_balancer" {
 }
 
 variable "drain" {
-  description = "How terminating instances are held and emptied. heartbeat_timeout_seconds is how long one waits until somebody begins; drains outside deployments start within five minutes, so it must be longer."
+  description = "How terminating instances are held and emptied. heartbeat_timeout_seconds is how long one waits until somebody begins; drains outside deployments start within five minutes, so it must be longer. on_failure is what becomes of an instance that could not be drained: retain keeps it for a person, continue terminates it; fleets.<name>.drain.on_failure in the environment's file must say the same."
   type = object({
     heartbeat_timeout_seconds = optional(number, 900)
-    default_result            = optional(string, "ABANDON")
+    on_failure                = optional(string, "retain")
     rpc_endpoint              = optional(string, "http://localhost:24444")
     monitor_endpoint          = optional(string, "http://localhost:24220")
     position_files            = optional(string, "/var/log/fluentd/*.pos")
@@ -152,6 +158,11 @@ variable "drain" {
   validation {
     condition     = var.drain.heartbeat_timeout_seconds > 300
     error_message = "drain.heartbeat_timeout_seconds must be more than 300."
+  }
+
+  validation {
+    condition     = contains(["retain", "continue"], var.drain.on_failure)
+    error_message = "drain.on_failure must be retain or continue."
   }
 }
 

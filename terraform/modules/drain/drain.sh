@@ -23,17 +23,18 @@ UNWATCHED=ffffffffffffffff # Fluentd's mark in a position file for what it no lo
 
 started=$(date +%s)
 deadline=0
-queue_length_before=null bytes_before=null
-queue_length_after=null bytes_after=null
+queue_length_before=null bytes_before=null records_before=null
+queue_length_after=null bytes_after=null records_after=null
 unread_bytes=null
 flushed=no
 problem=
 
 finish() { # exit status, reason
-  printf '{"bakeroll_receipt": {"queue_length_before": %s, "bytes_before": %s, "queue_length_after": %s, ' \
-    "$queue_length_before" "$bytes_before" "$queue_length_after"
-  printf '"bytes_after": %s, "unread_bytes": %s, "duration_seconds": %s}}\n' \
-    "$bytes_after" "$unread_bytes" "$(($(date +%s) - started))"
+  printf '{"bakeroll_receipt": {"queue_length_before": %s, "bytes_before": %s, "records_before": %s, ' \
+    "$queue_length_before" "$bytes_before" "$records_before"
+  printf '"queue_length_after": %s, "bytes_after": %s, "records_after": %s, ' \
+    "$queue_length_after" "$bytes_after" "$records_after"
+  printf '"unread_bytes": %s, "duration_seconds": %s}}\n' "$unread_bytes" "$(($(date +%s) - started))"
   if [ "$1" -ne 0 ]; then
     printf '%s\n' "$(printf %s "$2" | tr '\n' ' ')" >&2
   fi
@@ -119,7 +120,7 @@ call() { # address; the answer is left in $answer
 }
 
 measure_buffers() {
-  queue_length_after=null bytes_after=null
+  queue_length_after=null bytes_after=null records_after=null
   call "$MONITOR_ENDPOINT/api/plugins.json" || return 1
   case $answer in
     *'"plugins"'*) ;;
@@ -129,12 +130,24 @@ measure_buffers() {
   esac
   queue_length_after=$(sum_of buffer_queue_length)
   bytes_after=$(sum_of buffer_total_queued_size)
+  records_after=$(records_of_outputs)
 }
 
 # Only outputs have these keys; an output without a buffer has none or null.
 sum_of() { # key
   printf '%s' "$answer" | tr -d ' \t\r\n' | grep -o "\"$1\":[0-9]*" |
     awk -F : '{ sum += $2 } END { printf "%.0f", sum }'
+}
+
+# Log records that outputs took in since Fluentd was started. Inputs have such a number too, in newer versions only:
+# what it counts is told by the category, which comes before it.
+records_of_outputs() {
+  printf '%s' "$answer" | tr -d ' \t\r\n' | grep -oE '"plugin_category":"[a-z]+"|"emit_records":[0-9]+' |
+    awk -F : '
+      $1 == "\"plugin_category\"" { output = ($2 == "\"output\"") }
+      $1 == "\"emit_records\"" && output { sum += $2; found = 1 }
+      END { if (found) printf "%.0f", sum; else printf "null" }
+    '
 }
 
 flush() {
@@ -164,7 +177,7 @@ wait_for_first_measure() {
     [ "$(seconds_left)" -gt 0 ] || finish 4 "$problem"
     sleep "$POLL_SECONDS"
   done
-  queue_length_before=$queue_length_after bytes_before=$bytes_after
+  queue_length_before=$queue_length_after bytes_before=$bytes_after records_before=$records_after
 }
 
 is_empty() {

@@ -17,3 +17,8 @@ output "topic_arn" {
   description = "Topic of termination lifecycle actions, for people to subscribe to."
   value       = aws_sns_topic.terminations.arn
 }
+
+output "failures_topic_arn" {
+  description = "Topic of instances that could not be drained, for people to subscribe to."
+  value       = aws_sns_topic.failures.arn
+}

@@ -13,6 +13,7 @@ locals {
   document    = "${local.arn}:ssm:${local.here}:document/${var.environment}-drain"
   queue       = "${local.arn}:sqs:${local.here}:${var.environment}-terminations"
   topic       = "${local.arn}:sns:${local.here}:${var.environment}-terminations"
+  failures    = "${local.arn}:sns:${local.here}:${var.environment}-drain-failures"
   rule        = "${local.arn}:events:${local.here}:rule/${var.environment}-terminations"
   roles       = "${local.arn}:iam::${var.account_id}:role/bakeroll/${var.environment}/*"
   profiles    = "${local.arn}:iam::${var.account_id}:instance-profile/bakeroll/${var.environment}/*"

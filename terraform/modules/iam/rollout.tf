@@ -34,6 +34,12 @@ data "aws_iam_policy_document" "rollout" {
   }
 
   statement {
+    sid       = "DrainFailures"
+    actions   = ["sns:Publish"]
+    resources = [local.failures]
+  }
+
+  statement {
     sid       = "JudgeImages"
     actions   = ["ec2:CreateTags"]
     resources = ["${local.public_ec2}:image/*", "${local.public_ec2}:snapshot/*"]

@@ -152,7 +152,7 @@ data "aws_iam_policy_document" "terraform" {
       "ssm:UpdateDocument",
       "ssm:UpdateDocumentDefaultVersion",
     ]
-    resources = [local.document, local.queue, local.rule, local.topic]
+    resources = [local.document, local.failures, local.queue, local.rule, local.topic]
   }
 
   statement {

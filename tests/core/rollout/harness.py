@@ -11,6 +11,7 @@ from typing import Any
 from bakeroll.core.aws import Clients
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.drain import Drain
+from bakeroll.core.rollout.emptying import OnFailure
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Act, Done, Step
@@ -142,7 +143,14 @@ class World:
             waves=self.waves,
         )
 
-    def drain(self, ids: list[str], ledger: Ledger | None = None, wave: int = 1) -> Drain:
+    def drain(
+        self,
+        ids: list[str],
+        ledger: Ledger | None = None,
+        wave: int = 1,
+        *,
+        on_failure: OnFailure = "retain",
+    ) -> Drain:
         """Make a drain of some instances, as a task that starts now."""
 
         def make(earlier: list[str]) -> Drain:
@@ -155,6 +163,7 @@ class World:
                 timeout=timedelta(minutes=5),
                 stop_units=["web.service"],
                 earlier=earlier,
+                on_failure=on_failure,
             )
 
         return make(make([]).earlier_commands())

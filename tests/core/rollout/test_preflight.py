@@ -21,14 +21,14 @@ VCPUS = ("ec2", "L-1216C47A")
 TARGETS = ("elasticloadbalancing", "L-A0D0B863")
 
 
-def fleet(seconds: int = 300) -> dict[str, config.Fleet]:
-    return {"web": config.Fleet(drain=config.Drain(timeout=timedelta(seconds=seconds)))}
+def fleet(seconds: int = 300, **drain: Any) -> dict[str, config.Fleet]:
+    return {"web": config.Fleet(drain=config.Drain(timeout=timedelta(seconds=seconds), **drain))}
 
 
 def ready(size: int = 2, **group: Any) -> World:
     """Make a world with nothing wrong in it."""
     made = world(size, maximum=2 * size, heartbeat_seconds=900, default_result="ABANDON", **group)
-    retain_abandoned(made.clients, made.ledger)
+    retain_abandoned(made.clients, made.ledger, fleet())
     return made
 
 
@@ -119,9 +119,25 @@ def test_a_dead_agent_is_a_problem_only_where_instances_are_retained() -> None:
     made.clients.autoscaling.put_lifecycle_hook(
         AutoScalingGroupName=made.made.group, LifecycleHookName=made.made.hook, DefaultResult="CONTINUE"
     )
-    found = look(made)
+    found = look(made, fleet(on_failure="continue"))
     assert found.problems == []
-    assert any("is lost when it goes" in note for note in found.notes)
+    (note,) = found.notes
+    assert "is lost when it goes" in note
+
+
+@pytest.mark.parametrize(
+    ("says", "wanted", "notes"),
+    [("ABANDON", "continue", 1), ("CONTINUE", "retain", 1), ("ABANDON", "retain", 0)],
+)
+def test_a_hook_that_does_something_else_by_itself_is_told(says: str, wanted: str, notes: int) -> None:
+    made = ready()
+    made.clients.autoscaling.put_lifecycle_hook(
+        AutoScalingGroupName=made.made.group, LifecycleHookName=made.made.hook, DefaultResult=says
+    )
+    found = look(made, fleet(on_failure=wanted))
+    assert found.problems == []
+    told = [note for note in found.notes if f"drain.on_failure is {wanted}, but hook drain ends with" in note]
+    assert (len(told), len(found.notes)) == (notes, notes)
 
 
 def test_an_agent_may_take_its_time_after_the_launch() -> None:

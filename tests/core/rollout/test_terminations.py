@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
-import json
 from datetime import timedelta
 from functools import partial
 
 import pytest
 
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout import begin, terminations
+from bakeroll.core.rollout import terminations
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.rollout.drain_waiting import DrainWaiting
 from bakeroll.core.rollout.known_fleets import KnownFleet
+from bakeroll.core.rollout.undrained import Records
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from bakeroll.core.steps import Act, Wait
 from sandbox.model.ports import CommandResult
-from sandbox.virtual import Behaviour
+from tests.core.rollout.drains import (
+    behave,
+    endless,
+    fails,
+    keep_abandoned,
+    listen,
+    record,
+    sent,
+    states,
+    told,
+)
 from tests.core.rollout.harness import BUCKET, DOCUMENT, ledger, receipt, world
 
 DELAY = 10.0
@@ -31,13 +41,14 @@ def idle(size=2, **group):
     return w
 
 
-def known(w):
+def known(w, on_failure="retain"):
     return KnownFleet(
         group=w.made.group,
         termination_hook=w.made.hook,
         drain_document=DOCUMENT,
         drain_timeout=timedelta(minutes=5),
         stop_units=("web.service",),
+        on_failure=on_failure,
     )
 
 
@@ -49,7 +60,7 @@ def found(w):
     return [instance_id for chunk in find(w).chunks for instance_id in chunk["instance_ids"]]
 
 
-def drain(w, ids, run="drain_terminating_production/1"):
+def drain(w, ids, run="drain_terminating_production/1", *, on_failure="retain"):
     """Make a drain as a task that starts now."""
 
     def make(earlier):
@@ -59,7 +70,7 @@ def drain(w, ids, run="drain_terminating_production/1"):
             "production",
             "web",
             ids,
-            place=known(w),
+            place=known(w, on_failure),
             run=run,
             clock=w.aws.clock.now,
             earlier=earlier,
@@ -86,25 +97,6 @@ def terminate(w, count=1, *, decrement=True):
 def loosen(w):
     """Let the group shrink."""
     w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=w.made.group, MinSize=0)
-
-
-def behave(w, ids, **behaviour):
-    for instance_id in ids:
-        w.aws.hypervisor.instances[instance_id] = Behaviour(**{"answer": receipt, **behaviour})
-
-
-def states(w):
-    return {one.instance_id: one.lifecycle_state for one in w.picture().instances}
-
-
-def sent(w):
-    """Return the instances of each command, the newest first."""
-    return [one["InstanceIds"] for one in w.clients.ssm.list_commands()["Commands"]]
-
-
-def record(w, instance_id):
-    body = w.clients.s3.get_object(Bucket=BUCKET, Key=f"drains/production/{instance_id}.json")["Body"]
-    return json.loads(body.read())
 
 
 def test_a_person_terminates_an_instance():
@@ -232,32 +224,54 @@ def test_a_dead_agent_keeps_nobody_waiting():
     assert len(w.run(drain(w, found(w)))) == 2
 
 
-def test_a_failing_flush_keeps_nobody_waiting_and_is_asked_again_by_the_next_run():
-    w = idle(4)
-    loosen(w)
-    bad, *others = terminate(w, 3)
-    behave(w, [bad], answer=lambda *_: CommandResult(status=4, stdout="", stderr="no answer"))
-    with pytest.raises(DrainError, match=f"2 of 3 drained. {bad}: draining failed .* it says: no answer"):
-        w.run(drain(w, [bad, *others]))
-    behave(w, [bad])
-    assert found(w) == [bad]
-    assert len(w.run(drain(w, [bad]))) == 1
-
-
+@pytest.mark.parametrize("on_failure", ["retain", "continue"])
 @pytest.mark.parametrize(
-    ("answer", "words"),
+    ("behaviour", "words"),
     [
-        (partial(receipt, left=77), "says success but 77 bytes"),
-        (lambda *_: CommandResult(status=0, stdout="done", stderr=""), "ended without a receipt"),
+        (fails("no answer"), r"draining failed \(Failed\), it says: no answer"),
+        ({"answer": partial(receipt, left=77)}, "says success but 77 bytes"),
+        (
+            {"answer": lambda *_: CommandResult(status=0, stdout="done", stderr="")},
+            "ended without a receipt",
+        ),
     ],
 )
-def test_no_good_receipt_no_termination(answer, words):
-    w = idle()
-    (bad,) = terminate(w, decrement=False)
-    behave(w, [bad], answer=answer)
-    with pytest.raises(DrainError, match=words):
-        w.run(drain(w, [bad]))
-    assert states(w)[bad] == "Terminating:Wait"
+def test_a_failing_drain_keeps_nobody_waiting_and_follows_the_policy(behaviour, words, on_failure):
+    w = idle(4)
+    listen(w)
+    loosen(w)
+    bad, *others = terminate(w, 3)
+    behave(w, [bad], **behaviour)
+    with pytest.raises(DrainError, match=f"2 of 3 drained. {bad}: .*{words}"):
+        w.run(drain(w, [bad, *others], on_failure=on_failure))
+    w.settle()
+    assert found(w) == [], "nobody is left at the hook"
+    outcome = "retained" if on_failure == "retain" else "lost"
+    assert states(w).get(bad) == ("Terminating:Retained" if on_failure == "retain" else None)
+    assert record(w, bad)[outcome] is True
+    ((subject, text),) = told(w)
+    assert subject == f"bakeroll: production, fleet web: 1 {outcome} without being drained"
+    assert bad in text
+
+
+@pytest.mark.parametrize("on_failure", ["retain", "continue"])
+def test_an_agent_that_stays_dead_is_asked_by_each_run_until_its_time_is_over(on_failure):
+    w = idle(heartbeat_seconds=310)
+    listen(w)
+    (dead,) = terminate(w, decrement=False)
+    behave(w, [dead], agent_online=False)
+    for _ in range(2):  # every five minutes; the hook would have timed out between the first and the third
+        assert found(w) == [dead]
+        with pytest.raises(DrainError, match=r"does not answer; look at the instance. Each next run asks"):
+            w.run(drain(w, [dead], on_failure=on_failure))
+        w.settle(205)
+    assert told(w) == []
+    assert found(w) == [dead]
+    with pytest.raises(DrainError, match="0 of 1 drained"):
+        w.run(drain(w, [dead], on_failure=on_failure))
+    w.settle()
+    assert states(w).get(dead) == ("Terminating:Retained" if on_failure == "retain" else None)
+    assert len(told(w)) == 1
 
 
 def test_a_slow_drain_is_left_to_its_run_and_kept_alive_and_later_ones_go_their_way():
@@ -317,19 +331,14 @@ def test_a_run_that_is_killed_anywhere_is_followed_up(acts):
     assert len(sent(w)) == 1, "nobody was asked twice"
 
 
-def test_an_agent_that_goes_silent_is_told_and_its_instance_asked_again():
+def test_an_agent_that_goes_silent_follows_the_policy():
     w = idle(heartbeat_seconds=3600)
     (silent,) = terminate(w, decrement=False)
-    content = json.loads(w.clients.ssm.get_document(Name=DOCUMENT)["Content"])
-    content["mainSteps"][0]["inputs"]["timeoutSeconds"] = "172800"
-    w.clients.ssm.update_document(Name=DOCUMENT, Content=json.dumps(content), DocumentVersion="$LATEST")
-    w.clients.ssm.update_document_default_version(Name=DOCUMENT, DocumentVersion="2")
+    endless(w)
     behave(w, [silent], command_seconds=100_000)
     with pytest.raises(DrainError, match=r"did not end in time \(InProgress\)"):
         w.run(drain(w, [silent]))
-    behave(w, [silent])
-    assert found(w) == [silent]
-    assert len(w.run(drain(w, [silent]))) == 1
+    assert states(w)[silent] == "Terminating:Retained"
 
 
 def test_what_a_person_tried_before_is_no_receipt():
@@ -345,33 +354,26 @@ def test_what_a_person_tried_before_is_no_receipt():
     assert len(sent(w)) == 2
 
 
-def test_one_that_nobody_could_drain_is_retained_and_named_by_every_look():
+def test_one_that_its_hook_gave_up_is_retained_and_named_by_every_look():
     w = idle(heartbeat_seconds=60, default_result="ABANDON")
-    w.ledger.open()
-    w.ledger.update(lambda journal: journal.model_copy(update={"fleets": {"web": known_record(w)}}))
-    begin.retain_abandoned(w.clients, w.ledger)
-    w.ledger.close()
+    keep_abandoned(w)
     (bad,) = terminate(w, decrement=False)
-    behave(w, [bad], agent_online=False)
-    with pytest.raises(DrainError, match="its SSM agent does not answer"):
-        w.run(drain(w, [bad]))
     w.settle(70)
     look = find(w)
     assert look.retained == [bad]
     assert look.chunks == []
-    with pytest.raises(DrainError, match="is retained, its log buffers still on its disk"):
+    with pytest.raises(DrainError, match="timed out before it was drained; it is kept, its log buffers on"):
         w.run(drain(w, [bad]))
 
 
-def known_record(w):
-    from bakeroll.core.rollout.journal import FleetRecord
-
-    return FleetRecord(
-        group=w.made.group,
-        launch_template_id=w.made.template_id,
-        termination_hook=w.made.hook,
-        drain_document=DOCUMENT,
-    )
+def test_a_receipt_replaces_a_failure_in_the_record_and_nothing_else_does():
+    w = idle()
+    records = Records(w.clients, BUCKET, "production", fleet="web")
+    for facts in ({"lost": True}, {"retained": True}, {"receipt": {"n": 1}}, {"receipt": {"n": 2}}):
+        records.write("i-1", 0.0, facts)
+    assert record(w, "i-1")["receipt"] == {"n": 1}
+    records.write("i-1", 0.0, {"lost": True})
+    assert "lost" not in record(w, "i-1")
 
 
 def test_one_that_is_terminated_directly_is_told_and_noted():
@@ -382,7 +384,7 @@ def test_one_that_is_terminated_directly_is_told_and_noted():
     step = drain(w, [gone, other])
     step.look().perform()
     w.clients.ec2.terminate_instances(InstanceIds=[gone])
-    with pytest.raises(DrainError, match=f"1 of 2 drained. {gone} went without a receipt"):
+    with pytest.raises(DrainError, match=f"1 of 2 drained. {gone}: it went without a receipt"):
         w.run(step)
     assert record(w, gone)["lost"] is True
     assert "receipt" in record(w, other)

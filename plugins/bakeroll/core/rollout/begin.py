@@ -8,6 +8,7 @@ from bakeroll.core import config
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import FleetError, GroupMissingError, LockedError
 from bakeroll.core.rollout import fleet as fleets
+from bakeroll.core.rollout import lifecycle_actions
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
 from bakeroll.core.steps import Act, Decision, Done, Wait
 from bakeroll.core.terraform import FleetOutput
@@ -140,32 +141,19 @@ def _record(
     return FleetRecord(**names, template_before=before)
 
 
-def retain_abandoned(clients: Clients, ledger: Ledger) -> list[str]:
-    """Have each group keep an instance whose drain was given up, where its hook says ABANDON.
+def retain_abandoned(clients: Clients, ledger: Ledger, settings: Mapping[str, config.Fleet]) -> list[str]:
+    """Have groups keep an instance whose drain is given up, or that nobody drained in time.
 
-    Without the policy AWS terminates such an instance at once, and its log buffer is lost with its disk
-    (https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-lifecycle-policy.html). Terraform's
-    provider 5.100 does not know it, so it is set here.
-
+    :param settings: the environment file's fleets: it is done where ``drain.on_failure`` is ``retain``.
     :return: the groups that were changed.
     """
     changed = []
-    for record in ledger.read().fleets.values():
-        found = clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[record.group])
-        if not found["AutoScalingGroups"]:
-            continue  # the plan makes it again
-        policy = found["AutoScalingGroups"][0].get("InstanceLifecyclePolicy", {})
-        if policy.get("RetentionTriggers", {}).get("TerminateHookAbandon") == "retain":
+    for name, record in ledger.read().fleets.items():
+        if name not in settings or settings[name].drain.on_failure != "retain":
             continue
-        hooks = clients.autoscaling.describe_lifecycle_hooks(
-            AutoScalingGroupName=record.group, LifecycleHookNames=[record.termination_hook]
-        )["LifecycleHooks"]
-        if hooks and hooks[0].get("DefaultResult") == "ABANDON":
+        if not lifecycle_actions.keeps_abandoned(clients, record.group):
             ledger.read()
-            clients.autoscaling.update_auto_scaling_group(
-                AutoScalingGroupName=record.group,
-                InstanceLifecyclePolicy={"RetentionTriggers": {"TerminateHookAbandon": "retain"}},
-            )
+            lifecycle_actions.keep_abandoned(clients, record.group)
             changed.append(record.group)
     return changed
 

@@ -22,21 +22,31 @@ RUNNING = frozenset({"Pending", "InProgress", "Delayed", "Cancelling"})
 (https://docs.aws.amazon.com/systems-manager/latest/userguide/monitor-commands.html)."""
 
 
+NEVER_ENDED = frozenset({"Cancelled", "DeliveryTimedOut", "Undeliverable", "Terminated"})
+"""Details of a status which say nothing of the script: it was not delivered, or somebody ended it."""
+
+
 @dataclass(frozen=True)
 class Invocation:
-    """One command on one instance."""
+    """One command on one instance.
+
+    :ivar details: SSM's detailed status, such as ``DeliveryTimedOut``.
+    """
 
     command_id: str
     instance_id: str
     status: str
     requested_at: float
+    details: str = ""
 
     @property
-    def state(self) -> Literal["running", "success", "failed"]:
+    def state(self) -> Literal["running", "success", "undelivered", "failed"]:
         """What matters of its status."""
         if self.status in RUNNING:
             return "running"
-        return "success" if self.status == "Success" else "failed"
+        if self.status == "Success":
+            return "success"
+        return "undelivered" if self.details.replace(" ", "") in NEVER_ENDED else "failed"
 
 
 def invocations(ssm: SSMClient, document: str, since: float) -> dict[str, list[Invocation]]:
@@ -55,7 +65,13 @@ def invocations(ssm: SSMClient, document: str, since: float) -> dict[str, list[I
         for one in page["CommandInvocations"]:
             requested = one["RequestedDateTime"].timestamp()
             found.setdefault(one["InstanceId"], []).append(
-                Invocation(one["CommandId"], one["InstanceId"], one["Status"], requested)
+                Invocation(
+                    one["CommandId"],
+                    one["InstanceId"],
+                    one["Status"],
+                    requested,
+                    one.get("StatusDetails", ""),
+                )
             )
     for known in found.values():
         known.sort(key=lambda invocation: invocation.requested_at, reverse=True)

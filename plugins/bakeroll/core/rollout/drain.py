@@ -1,22 +1,27 @@
 """Empty the log buffers of the instances that a rollout retired, and see them gone.
 
-Nothing is remembered but a loss: what was sent and what came of it, SSM tells.
+Nothing is remembered but what was not drained: what was sent and what came of it, SSM tells. An instance
+that cannot be emptied holds no rollout up: it is kept or terminated as ``drain.on_failure`` says, people are
+told, and the task's result and the journal name it.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout.commands import Invocation
-from bakeroll.core.rollout.emptying import HELD, RETAINED, Emptying, Picture, Place
-from bakeroll.core.rollout.journal import FleetRecord, Ledger, deadline_name
+from bakeroll.core.rollout import commands, undrained
+from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
+from bakeroll.core.rollout.emptying import GRACE_SECONDS, Emptying, OnFailure, Picture
+from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger, deadline_name
+from bakeroll.core.rollout.lifecycle_actions import GONE, HELD, RETAINED, Place
 from bakeroll.core.rollout.receipts import Receipt
-from bakeroll.core.steps import Decision, Done, Wait
+from bakeroll.core.rollout.undrained import Outcome, Records, Undrained
+from bakeroll.core.steps import Act, Decision, Done, Wait
 
 LONGEST_DEREGISTRATION = timedelta(hours=1)
 """A target group's deregistration delay is at most 3600 s
@@ -41,16 +46,57 @@ class Drain(Emptying):
         timeout: timedelta,
         stop_units: Sequence[str],
         earlier: Collection[str] = (),
+        on_failure: OnFailure = "retain",
     ) -> None:
         super().__init__(
-            clients, fleet, instance_ids, timeout=timeout, stop_units=stop_units, earlier=earlier
+            clients,
+            fleet,
+            instance_ids,
+            timeout=timeout,
+            stop_units=stop_units,
+            earlier=earlier,
+            on_failure=on_failure,
         )
         self._ledger = ledger
         self._wave = wave
+        self._untold = ""
 
     def now(self) -> float:
         """Return the journal's time."""
         return self._ledger.now()
+
+    def look(self) -> Decision:
+        """Decide what is to be done for the instances that are not gone yet."""
+        journal = self._ledger.read()
+        record = journal.fleets[self._name]
+        picture = self._picture(record, journal.opened_at)
+        act = (
+            self._act(record, picture, record.undrained)
+            or self._note_gone(record, picture)
+            or self._tell(journal, record, picture)
+        )
+        if act:
+            return act
+        left = {
+            one: state for one, state in picture.states.items() if state not in GONE and state != RETAINED
+        }
+        if left:
+            return self._wait(record, picture, left)
+        return self._finish(record, picture)
+
+    def earlier_commands(self) -> list[str]:
+        """Return the ids of all commands that there are for these instances, whatever came of them."""
+        journal = self._ledger.read()
+        picture = self._picture(journal.fleets[self._name], journal.opened_at)
+        known = {one.command_id for each in self._ids for one in picture.invocations.get(each, [])}
+        return sorted(known)
+
+    def _picture(self, place: Place, since: float) -> Picture:
+        found = self._clients.autoscaling.describe_auto_scaling_instances(InstanceIds=self._ids)
+        return Picture(
+            {one["InstanceId"]: one["LifecycleState"] for one in found["AutoScalingInstances"]},
+            commands.invocations(self._clients.ssm, place.drain_document, since),
+        )
 
     def _may_act(self) -> None:
         self._ledger.read()
@@ -58,80 +104,105 @@ class Drain(Emptying):
     def _emptied(self, place: Place, invocation: Invocation, receipt: Receipt) -> None:
         """Note nothing: the task's result has the receipts, and the release."""
 
-    def look(self) -> Decision:
-        """Decide what is to be done for the instances that are not gone yet."""
-        journal = self._ledger.read()
-        record = journal.fleets[self._name]
-        ids = [instance_id for instance_id in self._ids if instance_id not in record.lost]
-        picture = self._picture(record, ids, journal.opened_at)
-        act = self._complete(record, picture) or self._send(record, picture)
-        if act:
-            return act
-        self._refuse_rests(picture)
-        self._refuse_failures(picture)
-        self._refuse_retained(picture)
-        left = {one: state for one, state in picture.states.items() if state != "Terminated"}
-        if left:
-            return self._wait(record, picture, left)
-        return self._finish(record, picture, ids)
+    def _patience_ends(self, instance_id: str) -> float:
+        return self._ledger.deadline(self._name, f"drain.{instance_id}", self._timeout.total_seconds())
 
-    def earlier_commands(self) -> list[str]:
-        """Return the ids of all commands that there are for these instances, whatever came of them."""
-        journal = self._ledger.read()
-        picture = self._picture(journal.fleets[self._name], self._ids, journal.opened_at)
-        known = {one.command_id for each in self._ids for one in picture.invocations.get(each, [])}
-        return sorted(known)
+    def _note(self, given_up: Mapping[str, str]) -> None:
+        self._note_outcome("retained" if self._on_failure == "retain" else "lost", given_up)
 
-    def _refuse_rests(self, picture: Picture) -> None:
-        """Refuse a success of this attempt whose receipt cannot be read or shows a rest."""
-        for instance_id in picture.held():
-            newest = picture.newest(instance_id)
-            if newest is None or newest.state != "success" or newest.command_id in self._earlier:
+    def _note_gone(self, record: FleetRecord, picture: Picture) -> Act | None:
+        """Note those that ended otherwise than by us: by the hook's timeout, or directly in EC2."""
+        lost: dict[str, str] = {}
+        retained: dict[str, str] = {}
+        for instance_id in self._ids:
+            state, noted = picture.state(instance_id), instance_id in record.undrained
+            if state == RETAINED and not noted:
+                retained[instance_id] = self._why_retained(instance_id, picture)
+            elif state not in GONE or self._good_receipt(instance_id, picture):
                 continue
-            if instance_id in self._completed:
-                continue
-            receipt = self._receipt(newest)
-            if not receipt.empty:
-                raise DrainError(
-                    f"{instance_id}: the drain script says success but {receipt.rest()}; "
-                    "look at Fluentd's output on the instance, then clear this task"
+            elif not noted:
+                lost[instance_id] = (
+                    "it went without a receipt that says it is empty (terminated directly, or its lifecycle "
+                    f"action ended by somebody else or by {record.termination_hook}'s timeout)"
                 )
-
-    def _refuse_failures(self, picture: Picture) -> None:
-        failed = [
-            invocation
-            for instance_id in picture.held()
-            if instance_id not in self._completed
-            and (invocation := picture.newest(instance_id))
-            and invocation.state == "failed"
-            and invocation.command_id not in self._earlier
-        ]
-        if failed:
-            raise DrainError(
-                f"fleet {self._name}: draining failed on {', '.join(one.instance_id for one in failed)}: "
-                f"{failed[0].status}, it says: {self._said(failed[0])}. The instances are held until their "
-                "lifecycle hook times out, then retained or terminated as its default result says; mend the "
-                "cause and clear this task, which asks them again"
-            )
-
-    def _refuse_retained(self, picture: Picture) -> None:
-        retained = [instance_id for instance_id, state in picture.states.items() if state == RETAINED]
+            elif instance_id in record.retained and instance_id not in record.told:
+                lost[instance_id] = f"{record.undrained[instance_id]}; and the group did not keep it"
+        if lost:
+            return Act(f"note the loss of {', '.join(lost)}", lambda: self._note_outcome("lost", lost))
         if retained:
-            self._note_loss(retained)
-            raise DrainError(
-                f"fleet {self._name}: {', '.join(retained)} was not drained before its lifecycle hook timed "
-                "out and is retained, its log buffers still on its disk: save them, then terminate it by "
-                "name. This is noted in the journal; clear this task or start a new run to go on"
+            return Act(
+                f"note that {', '.join(retained)} are retained",
+                lambda: self._note_outcome("retained", retained),
             )
+        return None
+
+    def _why_retained(self, instance_id: str, picture: Picture) -> str:
+        if self._good_receipt(instance_id, picture):
+            return "its buffers are empty, but its lifecycle hook timed out before it was let go"
+        return "its lifecycle hook timed out before it was drained"
+
+    def _note_outcome(self, outcome: Outcome, why: Mapping[str, str]) -> None:
+        def noted(record: FleetRecord) -> FleetRecord:
+            lost = [one for one in record.lost if one not in why]
+            retained = [one for one in record.retained if one not in why]
+            (lost if outcome == "lost" else retained).extend(why)
+            return record.model_copy(
+                update={
+                    "lost": tuple(lost),
+                    "retained": tuple(retained),
+                    "undrained": {**record.undrained, **why},
+                }
+            )
+
+        self._ledger.update_fleet(self._name, noted)
+
+    def _tell(self, journal: Journal, record: FleetRecord, picture: Picture) -> Act | None:
+        """Tell people of those that were given up, when all that can be done for the others is done."""
+        news = [
+            self._undrained(record, one)
+            for one in self._ids
+            if one in record.undrained
+            and one not in record.told
+            and (picture.state(one) != HELD or one in self._completed)
+        ]
+        if not news:
+            return None
+        ids = ", ".join(one.instance_id for one in news)
+        return Act(f"tell people of {ids}", lambda: self._publish(journal, record, news))
+
+    def _publish(self, journal: Journal, record: FleetRecord, news: Sequence[Undrained]) -> None:
+        self._may_act()
+        records = Records(
+            self._clients,
+            self._ledger.bucket,
+            journal.environment,
+            fleet=self._name,
+            group=record.group,
+            run=journal.owner,
+        )
+        for one in news:
+            records.write(one.instance_id, self.now(), one.facts)
+        self._untold = undrained.tell(self._clients, journal.environment, self._name, journal.owner, news)
+        told = [one.instance_id for one in news]
+        self._ledger.update_fleet(
+            self._name,
+            lambda record: record.model_copy(update={"told": tuple(dict.fromkeys((*record.told, *told)))}),
+        )
+
+    @staticmethod
+    def _undrained(record: FleetRecord, instance_id: str) -> Undrained:
+        outcome: Outcome = "retained" if instance_id in record.retained else "lost"
+        return Undrained(instance_id, outcome, record.undrained[instance_id])
 
     def _wait(self, record: FleetRecord, picture: Picture, left: dict[str, str]) -> Wait:
-        seconds = (self._timeout + LONGEST_DEREGISTRATION).total_seconds()
+        seconds = (2 * self._timeout + LONGEST_DEREGISTRATION).total_seconds()
+        seconds += DELIVERY_SECONDS + GRACE_SECONDS
         deadline = self._ledger.deadline(self._name, deadline_name(self._wave, "drain"), seconds)
         stages = ", ".join(f"{one} {self._stage(one, state, picture)}" for one, state in sorted(left.items()))
         if self._ledger.now() >= deadline:
             raise DrainError(
-                f"fleet {self._name}: after {seconds:.0f} s still not drained: {stages}; look at the SSM "
-                "agents and scaling activities, then clear this task"
+                f"fleet {self._name}: after {seconds:.0f} s still not drained and gone: {stages}; look at "
+                "the scaling activities of the group, then clear this task"
             )
         counted = Counter(self._stage(one, state, picture) for one, state in left.items())
         words = "".join(f", {count} {stage}" for stage, count in sorted(counted.items()))
@@ -143,35 +214,30 @@ class Drain(Emptying):
         )
 
     def _stage(self, instance_id: str, state: str, picture: Picture) -> str:
-        if state != HELD:
+        if state != HELD or instance_id in self._completed:
             return state
         invocation = picture.newest(instance_id)
-        if self._to_be_asked(instance_id, picture) and instance_id not in self._asked:
-            return "waits for its SSM agent"
+        if self._askable(instance_id, picture):
+            return "asked a moment ago" if self._unseen(instance_id) else "waits for its SSM agent"
         return f"drains ({invocation.status})" if invocation else HELD
 
-    def _finish(self, record: FleetRecord, picture: Picture, ids: list[str]) -> Decision:
-        drained: list[dict[str, Any]] = []
-        lost: list[str] = []
-        for instance_id in ids:
-            found = self._good_receipt(instance_id, picture)
-            if found is None:
-                lost.append(instance_id)
-            else:
-                drained.append({"instance_id": instance_id, **found[1].model_dump()})
-        if lost:
-            self._note_loss(lost)
-            raise DrainError(
-                f"fleet {self._name}: {', '.join(lost)} went without a receipt that says it is empty "
-                f"(terminated directly, or lifecycle hook {record.termination_hook} timed out): log "
-                "lines still buffered there may be lost. This is noted in the journal; clear "
-                "this task or start a new run to go on"
-            )
-        noted = [{"instance_id": one, "lost": True} for one in self._ids if one in record.lost]
-        return Done(f"{len(drained)} instances drained and gone", drained + noted)
-
-    def _note_loss(self, lost: Sequence[str]) -> None:
-        self._ledger.update_fleet(
-            self._name,
-            lambda record: record.model_copy(update={"lost": tuple(dict.fromkeys((*record.lost, *lost)))}),
+    def _finish(self, record: FleetRecord, picture: Picture) -> Decision:
+        results: list[dict[str, Any]] = []
+        failed: list[Undrained] = []
+        for instance_id in self._ids:
+            if found := self._good_receipt(instance_id, picture):
+                results.append({"instance_id": instance_id, **found[1].model_dump()})
+            if instance_id in record.undrained and not (found and instance_id in record.lost):
+                failed.append(self._undrained(record, instance_id))
+        counted = Counter(one.outcome for one in failed)
+        words = "".join(f", {count} {outcome}" for outcome, count in sorted(counted.items()))
+        what = ". ".join(
+            [
+                f"{len(self._ids) - len(failed)} of {len(self._ids)} instances drained and gone{words}",
+                *(one.sentence.removesuffix(".") for one in failed),
+                *([f"Nobody could be told: {self._untold}"] if self._untold else []),
+            ]
         )
+        named = {one.instance_id for one in failed}
+        drained = [one for one in results if one["instance_id"] not in named]
+        return Done(what, drained + [one.facts for one in failed])

@@ -1,35 +1,27 @@
 """Drain instances that no rollout retired.
 
-One that cannot be drained is told of at the end, when all others are let go; it is held until its
-lifecycle hook times out, and asked again by each later run. Only while a script is at work does the hook
-hear of us, so its timeout and default result decide when a drain is given up.
+One that cannot be drained is let go as ``drain.on_failure`` says, and told of at the end, when all others are
+let go. One whose agent does not answer is asked by each run until its time is over; meanwhile the looks of
+these runs keep its lifecycle hook from timing out (:mod:`bakeroll.core.rollout.terminations`).
 """
 
 from __future__ import annotations
 
-import json
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
-from botocore.exceptions import ClientError
-
-from bakeroll.core.aws import CONFLICTS, Clients, error_code
+from bakeroll.core.aws import Clients
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout import terminations
-from bakeroll.core.rollout.commands import Invocation
-from bakeroll.core.rollout.emptying import HELD, RETAINED, Emptying, Picture, Place
+from bakeroll.core.rollout import terminations, undrained
+from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
+from bakeroll.core.rollout.emptying import Emptying, Picture
 from bakeroll.core.rollout.known_fleets import KnownFleet
+from bakeroll.core.rollout.lifecycle_actions import GONE, HELD, RETAINED, Place
 from bakeroll.core.rollout.receipts import Receipt
-from bakeroll.core.steps import Decision, Done, Wait
-
-UNSEEN_SECONDS = 30.0
-"""How long a command that was sent may not show in SSM's lists."""
-
-GONE = frozenset({"", "Terminated", "Terminating:Proceed"})
-"""States after the lifecycle action; an instance that is gone has none."""
+from bakeroll.core.rollout.undrained import Outcome, Records, Undrained
+from bakeroll.core.steps import Act, Decision, Done, Wait
 
 
 class DrainWaiting(Emptying):
@@ -62,12 +54,17 @@ class DrainWaiting(Emptying):
             timeout=place.drain_timeout,
             stop_units=place.stop_units,
             earlier=earlier,
+            on_failure=place.on_failure,
         )
         self._bucket = bucket
         self._environment = environment
         self._place = place
         self._owner = run
         self._clock = clock
+        self._given_up: dict[str, str] = {}
+        self._ends: dict[str, Undrained] = {}
+        self._told: set[str] = set()
+        self._untold = ""
 
     def now(self) -> float:
         """Return the clock's time."""
@@ -79,7 +76,7 @@ class DrainWaiting(Emptying):
     def look(self) -> Decision:
         """Decide what is to be done; end when nothing more can be, with an error if somebody is left."""
         picture = self._look_around()
-        act = self._complete(self._place, picture) or self._send(self._place, picture)
+        act = self._act(self._place, picture, self._given_up)
         if act:
             return act
         pending = [one for one in picture.held() if self._pending(one, picture)]
@@ -91,7 +88,8 @@ class DrainWaiting(Emptying):
                 f"{len(self._ids) - len(pending)} of {len(self._ids)} are through{words}, {passed} s",
                 lambda: self._keep_alive(self._place, pending),
             )
-        return self._end(picture)
+        self._see_ends(picture)
+        return self._tell(picture) or self._end(picture)
 
     def earlier_commands(self) -> list[str]:
         """Return the ids of all commands that there are for these instances, whatever came of them."""
@@ -111,30 +109,78 @@ class DrainWaiting(Emptying):
             self._clients.autoscaling, self._place.group, self._ids, self.now()
         )
 
-    def _runs(self, invocation: Invocation) -> bool:
-        return terminations.at_work(invocation, self._place, self.now())
-
     def _pending(self, instance_id: str, picture: Picture) -> bool:
-        newest = picture.newest(instance_id)
         if instance_id in self._completed:
             return False  # held by another hook of the group, which is somebody else's
-        if newest is None:
-            return self.now() < self._asked.get(instance_id, float("-inf")) + UNSEEN_SECONDS
-        return self._runs(newest)
+        return self._busy(instance_id, picture) or self._unseen(instance_id)
+
+    def _patience_ends(self, instance_id: str) -> float:
+        """Count from the beginning of the termination, as nothing else is known to all runs alike."""
+        return self._began[instance_id] + self._timeout.total_seconds() + DELIVERY_SECONDS
+
+    def _note(self, given_up: Mapping[str, str]) -> None:
+        """Note it in the bucket, and here for as long as this attempt lasts."""
+        self._given_up.update(given_up)
+        for instance_id in given_up:
+            self._records.write(instance_id, self.now(), self._undrained(instance_id).facts)
+
+    def _undrained(self, instance_id: str) -> Undrained:
+        outcome: Outcome = "retained" if self._on_failure == "retain" else "lost"
+        return Undrained(instance_id, outcome, self._given_up[instance_id])
 
     @staticmethod
     def _status(instance_id: str, picture: Picture) -> str:
         newest = picture.newest(instance_id)
         return newest.status if newest else "sent"
 
+    def _see_ends(self, picture: Picture) -> None:
+        """Look who ended otherwise than by us, or otherwise than we meant."""
+        self._ends = {one: self._undrained(one) for one in self._given_up}
+        for instance_id in self._ids:
+            if self._good_receipt(instance_id, picture) and instance_id not in self._given_up:
+                continue
+            why, state = self._given_up.get(instance_id), picture.state(instance_id)
+            if state in GONE or (state == "Terminating:Proceed" and why is None):
+                why = why or (
+                    "it went without a receipt that says it is empty (terminated directly, or its lifecycle "
+                    f"action ended by somebody else or by {self._place.termination_hook}'s timeout)"
+                )
+                self._ends[instance_id] = Undrained(instance_id, "lost", why)
+            elif state == RETAINED:
+                why = why or "its lifecycle hook timed out before it was drained"
+                self._ends[instance_id] = Undrained(instance_id, "retained", why)
+
+    def _tell(self, picture: Picture) -> Act | None:
+        """Tell people of those that were not drained, once in an attempt."""
+        news = [
+            end
+            for one, end in self._ends.items()
+            if one not in self._told and (picture.state(one) != HELD or one in self._completed)
+        ]
+        if not news:
+            return None
+        return Act(
+            f"tell people of {', '.join(one.instance_id for one in news)}", lambda: self._publish(news)
+        )
+
+    def _publish(self, news: Sequence[Undrained]) -> None:
+        for one in news:
+            self._records.write(one.instance_id, self.now(), one.facts)
+        self._untold = undrained.tell(self._clients, self._environment, self._name, self._owner, news)
+        self._told.update(one.instance_id for one in news)
+
     def _end(self, picture: Picture) -> Done:
         drained: list[dict[str, Any]] = []
         problems: list[str] = []
         for instance_id in self._ids:
-            if found := self._good_receipt(instance_id, picture):
+            if end := self._ends.get(instance_id):
+                problems.append(end.sentence)
+            elif found := self._good_receipt(instance_id, picture):
                 drained.append({"instance_id": instance_id, **found[1].model_dump()})
             else:
                 problems.append(self._problem(instance_id, picture))
+        if self._untold:
+            problems.append(f"Nobody could be told: {self._untold}.")
         if problems:
             raise DrainError(
                 f"{self._environment}, fleet {self._name}: {len(drained)} of {len(self._ids)} drained. "
@@ -143,63 +189,32 @@ class DrainWaiting(Emptying):
         return Done(f"{self._name}: {len(drained)} instances drained", drained)
 
     def _problem(self, instance_id: str, picture: Picture) -> str:
-        """Say why an instance was not drained, and what comes next."""
-        state = picture.states.get(instance_id, "")
-        if state in GONE:
-            self._record(instance_id, {"lost": True})
-            return (
-                f"{instance_id} went without a receipt that says it is empty (terminated directly, or its "
-                f"lifecycle action ended by somebody else or by {self._place.termination_hook}'s timeout): "
-                "log lines still buffered there may be lost."
-            )
-        if state == RETAINED:
-            return (
-                f"{instance_id} was not drained before its lifecycle hook timed out and is retained, its "
-                "log buffers still on its disk: save them, then terminate it by name."
-            )
+        """Say why an instance is not drained yet, and what comes next."""
+        state = picture.state(instance_id)
         if state != HELD:
             return f"{instance_id} is {state}, and waits no more."
+        left = max(0, round(self._patience_ends(instance_id) - self.now()))
         return (
-            f"{instance_id}: {self._why(picture.newest(instance_id))}; the next run asks it again, until "
-            "its lifecycle hook times out."
+            f"{instance_id}: {self._why(self._unanswered(instance_id, picture))}; look at the instance. Each "
+            f"next run asks it again; in {left} s it is given up ({self._on_failure})."
         )
 
-    def _why(self, newest: Invocation | None) -> str:
-        if newest is None:
-            return "its SSM agent does not answer; look at the instance"
-        if newest.state == "running":
-            return f"its drain script did not end in time ({newest.status}); look at its SSM agent"
-        if newest.state == "failed":
-            return f"draining failed ({newest.status}), it says: {self._said(newest)}"
-        try:
-            return f"the drain script says success but {self._receipt(newest).rest()}"
-        except DrainError as error:
-            return str(error).removeprefix(f"{newest.instance_id}: ")
+    @staticmethod
+    def _unanswered(instance_id: str, picture: Picture) -> Invocation | None:
+        newest = picture.newest(instance_id)
+        return newest if newest and newest.state == "undelivered" else None
 
     def _emptied(self, place: Place, invocation: Invocation, receipt: Receipt) -> None:  # noqa: ARG002
-        self._record(
-            invocation.instance_id, {"command_id": invocation.command_id, "receipt": receipt.model_dump()}
-        )
+        facts = {"command_id": invocation.command_id, "receipt": receipt.model_dump()}
+        self._records.write(invocation.instance_id, self.now(), facts)
 
-    def _record(self, instance_id: str, facts: dict[str, object]) -> None:
-        """Keep what became of an instance; the first record stays."""
-        content = {
-            "environment": self._environment,
-            "fleet": self._name,
-            "group": self._place.group,
-            "instance_id": instance_id,
-            "run": self._owner,
-            "at": datetime.fromtimestamp(self.now(), UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
-            **facts,
-        }
-        try:
-            self._clients.s3.put_object(
-                Bucket=self._bucket,
-                Key=f"drains/{self._environment}/{instance_id}.json",
-                Body=json.dumps(content, indent=2).encode(),
-                ContentType="application/json",
-                IfNoneMatch="*",
-            )
-        except ClientError as error:
-            if error_code(error) not in CONFLICTS:
-                raise  # there already: another attempt, or another run at the same time, wrote it
+    @cached_property
+    def _records(self) -> Records:
+        return Records(
+            self._clients,
+            self._bucket,
+            self._environment,
+            fleet=self._name,
+            group=self._place.group,
+            run=self._owner,
+        )

@@ -2,8 +2,9 @@
 
 A termination lifecycle hook holds each instance in ``Terminating:Wait``, after the load balancer has
 let go of it (https://docs.aws.amazon.com/autoscaling/ec2/userguide/lifecycle-hooks.html). There the
-drain document runs; when its receipt says that nothing is left, the lifecycle action is completed.
-What was sent and what came of it, SSM tells.
+drain document runs; when its receipt says that nothing is left, the lifecycle action is completed. Of an
+instance that cannot be emptied the action is ended as well, as ``drain.on_failure`` says: no action is left
+to its timeout as long as anybody runs. What was sent and what came of it, SSM tells.
 """
 
 from __future__ import annotations
@@ -13,36 +14,21 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
-from typing import Protocol
+from typing import Literal
 
-from botocore.exceptions import ClientError
-
-from bakeroll.core.aws import Clients, error_code, error_text
+from bakeroll.core.aws import Clients
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout import commands, receipts
-from bakeroll.core.rollout.commands import Invocation
+from bakeroll.core.rollout import commands, lifecycle_actions, receipts
+from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
+from bakeroll.core.rollout.lifecycle_actions import ENDINGS, HELD, Place
 from bakeroll.core.steps import Act
 
-HELD = "Terminating:Wait"
-RETAINED = "Terminating:Retained"
-"""Its hook timed out or was abandoned, and the group keeps it for a person
-(https://docs.aws.amazon.com/autoscaling/ec2/userguide/instance-lifecycle-policy.html)."""
+GRACE_SECONDS = 60.0
+"""How much later than its own timeout a script's end may be seen."""
+UNSEEN_SECONDS = 30.0
+"""How long a command that was sent may not show in SSM's lists."""
 
-
-class Place(Protocol):
-    """Where a fleet's instances are held, and by what they are emptied."""
-
-    @property
-    def group(self) -> str:
-        """Name of the Auto Scaling group."""
-
-    @property
-    def termination_hook(self) -> str:
-        """Name of the lifecycle hook."""
-
-    @property
-    def drain_document(self) -> str:
-        """Name of the SSM document."""
+OnFailure = Literal["retain", "continue"]
 
 
 @dataclass(frozen=True)
@@ -60,13 +46,17 @@ class Picture:
         """Return the ids of those that wait at a hook."""
         return [instance_id for instance_id, state in self.states.items() if state == HELD]
 
+    def state(self, instance_id: str) -> str:
+        """Return an instance's lifecycle state; empty if it is gone."""
+        return self.states.get(instance_id, "")
+
     def newest(self, instance_id: str) -> Invocation | None:
         """Return an instance's newest invocation; None if it was never asked."""
         return next(iter(self.invocations.get(instance_id, [])), None)
 
 
 class Emptying(ABC):
-    """Asks up to 50 held instances, and completes the lifecycle actions of those that are empty.
+    """Asks up to 50 held instances, and ends the lifecycle actions of those that are empty or given up.
 
     :param fleet: the fleet's name, for messages.
     :param instance_ids: at most 50.
@@ -74,6 +64,8 @@ class Emptying(ABC):
     :param stop_units: systemd units that it stops first.
     :param earlier: ids of the commands that there were when this attempt began: one that failed among
         them is sent again, one that fails in this attempt is told.
+    :param on_failure: what becomes of an instance that cannot be emptied: ``retain`` keeps it for a person,
+        ``continue`` terminates it and notes the loss.
     """
 
     def __init__(
@@ -85,6 +77,7 @@ class Emptying(ABC):
         timeout: timedelta,
         stop_units: Sequence[str],
         earlier: Collection[str] = (),
+        on_failure: OnFailure = "retain",
     ) -> None:
         self._clients = clients
         self._name = fleet
@@ -92,6 +85,7 @@ class Emptying(ABC):
         self._timeout = timeout
         self._stop_units = list(stop_units)
         self._earlier = frozenset(earlier)
+        self._on_failure = on_failure
         self._receipts: dict[tuple[str, str], receipts.Receipt] = {}
         self._heartbeat_seconds: float | None = None
         self._next_heartbeat = 0.0
@@ -111,17 +105,26 @@ class Emptying(ABC):
     def _emptied(self, place: Place, invocation: Invocation, receipt: receipts.Receipt) -> None:
         """Note that an instance is empty, before it is let go."""
 
-    def _runs(self, invocation: Invocation) -> bool:
-        """Tell whether something may still come of an invocation."""
-        return invocation.state == "running"
+    @abstractmethod
+    def _patience_ends(self, instance_id: str) -> float:
+        """Return until when an instance that cannot be asked is waited for, in seconds since the epoch."""
 
-    def _picture(self, place: Place, ids: Sequence[str], since: float) -> Picture:
-        if not ids:
-            return Picture({}, {})  # all of them were lost, and said to be
-        found = self._clients.autoscaling.describe_auto_scaling_instances(InstanceIds=list(ids))
-        return Picture(
-            {one["InstanceId"]: one["LifecycleState"] for one in found["AutoScalingInstances"]},
-            commands.invocations(self._clients.ssm, place.drain_document, since),
+    @abstractmethod
+    def _note(self, given_up: Mapping[str, str]) -> None:
+        """Note why instances are given up, before their lifecycle actions are ended."""
+
+    def _act(self, place: Place, picture: Picture, given_up: Collection[str]) -> Act | None:
+        """Decide what is to be done for those that are held; None if they are waited for.
+
+        :param given_up: ids of those whose failure is noted.
+        """
+        act = self._complete(place, picture) or self._let_go_undrained(place, picture, given_up)
+        if act:
+            return act
+        askable = [one for one in picture.held() if one not in given_up and self._askable(one, picture)]
+        reachable = commands.online(self._clients.ssm, askable) if askable else set()
+        return self._give_up(picture, given_up, askable, reachable) or self._send(
+            place, [one for one in askable if one in reachable and not self._unseen(one)]
         )
 
     def _complete(self, place: Place, picture: Picture) -> Act | None:
@@ -131,11 +134,96 @@ class Emptying(ABC):
                 continue
             if found := self._good_receipt(instance_id, picture):
                 return Act(
-                    f"{instance_id} is empty ({found[1].bytes_before} bytes were buffered): complete its "
-                    "lifecycle action",
+                    f"{instance_id} is empty ({found[1].summary()}): complete its lifecycle action",
                     partial(self._let_go, place, *found),
                 )
         return None
+
+    def _let_go_undrained(self, place: Place, picture: Picture, given_up: Collection[str]) -> Act | None:
+        """End the action of one that was given up, as the policy says."""
+        left = [one for one in picture.held() if one in given_up and one not in self._completed]
+        if not left:
+            return None
+        result = ENDINGS[self._on_failure]
+        if result == "ABANDON" and not lifecycle_actions.keeps_abandoned(self._clients, place.group):
+            return Act(f"have {place.group} keep abandoned instances", lambda: self._keep_abandoned(place))
+        return Act(
+            f"{left[0]} was not drained: end its lifecycle action with {result}",
+            lambda: self._end_undrained(place, left[0]),
+        )
+
+    def _give_up(
+        self,
+        picture: Picture,
+        given_up: Collection[str],
+        askable: Collection[str],
+        reachable: Collection[str],
+    ) -> Act | None:
+        """Note those whose script failed, or that could not be asked for too long."""
+        failed: dict[str, str] = {}
+        for instance_id in picture.held():
+            if instance_id in given_up or instance_id in self._completed:
+                continue
+            if why := self._failure(instance_id, picture, instance_id in askable, instance_id in reachable):
+                failed[instance_id] = why
+        if not failed:
+            return None
+        words = ". ".join(f"{one}: {why}" for one, why in failed.items())
+        return Act(f"give up draining {len(failed)} instances: {words}", lambda: self._note(failed))
+
+    def _failure(self, instance_id: str, picture: Picture, askable: bool, reachable: bool) -> str:
+        """Say why an instance is to be given up; empty if it is not."""
+        newest = picture.newest(instance_id)
+        if not askable:
+            if newest is None or self._good_receipt(instance_id, picture) or self._busy(instance_id, picture):
+                return ""
+            return self._why(newest)
+        tried = newest is not None and newest.state == "undelivered"
+        if reachable and not tried and instance_id not in self._asked:
+            return ""  # about to be asked for the first time
+        if self.now() < self._patience_ends(instance_id):
+            return ""
+        return self._why(newest if tried else None)
+
+    def _why(self, newest: Invocation | None) -> str:
+        """Say what is wrong with a drain that failed, or was never begun."""
+        if newest is None:
+            return "its SSM agent does not answer"
+        if newest.state == "undelivered":
+            return f"its drain was not delivered or was cancelled ({newest.details or newest.status})"
+        if newest.state == "running":
+            return f"its drain script did not end in time ({newest.status}); its SSM agent may be dead"
+        if newest.state == "failed":
+            return f"draining failed ({newest.details or newest.status}), it says: {self._said(newest)}"
+        try:
+            return f"the drain script says success but {self._receipt(newest).rest()}"
+        except DrainError as error:
+            return str(error).removeprefix(f"{newest.instance_id}: ")
+
+    def _send(self, place: Place, asked: list[str]) -> Act | None:
+        if not asked:
+            return None
+        return Act(f"run {place.drain_document} on {', '.join(asked)}", lambda: self._run(place, asked))
+
+    def _askable(self, instance_id: str, picture: Picture) -> bool:
+        """Tell whether an instance has to be asked: never yet, in vain, or again by a new attempt."""
+        if instance_id in self._completed or self._busy(instance_id, picture):
+            return False
+        newest = picture.newest(instance_id)
+        if newest is None or newest.state == "undelivered":
+            return self._good_receipt(instance_id, picture) is None
+        return newest.command_id in self._earlier and self._good_receipt(instance_id, picture) is None
+
+    def _unseen(self, instance_id: str) -> bool:
+        """Tell whether an instance was asked a moment ago, by a command that may not show yet."""
+        return self.now() < self._asked.get(instance_id, float("-inf")) + UNSEEN_SECONDS
+
+    def _busy(self, instance_id: str, picture: Picture) -> bool:
+        """Tell whether something may still come of an instance's commands, whichever of them."""
+        return any(self._runs(one) for one in picture.invocations.get(instance_id, []))
+
+    def _runs(self, invocation: Invocation) -> bool:
+        return at_work(invocation, self._timeout, self.now())
 
     def _good_receipt(self, instance_id: str, picture: Picture) -> tuple[Invocation, receipts.Receipt] | None:
         """Return a receipt that says that the instance is empty, of whichever command."""
@@ -144,29 +232,10 @@ class Emptying(ABC):
                 try:
                     receipt = self._receipt(invocation)
                 except DrainError:
-                    continue  # told of the newest invocation, as long as the instance can be asked again
+                    continue  # told of the newest invocation, when the instance is given up
                 if receipt.empty:
                     return invocation, receipt
         return None
-
-    def _send(self, place: Place, picture: Picture) -> Act | None:
-        """Ask those that were not asked yet, or failed in an earlier attempt, and can be asked."""
-        unasked = [one for one in picture.held() if self._to_be_asked(one, picture)]
-        if not unasked:
-            return None
-        reachable = commands.online(self._clients.ssm, unasked)
-        asked = [one for one in unasked if one in reachable and one not in self._asked]
-        if not asked:
-            return None
-        return Act(f"run {place.drain_document} on {', '.join(asked)}", lambda: self._run(place, asked))
-
-    def _to_be_asked(self, instance_id: str, picture: Picture) -> bool:
-        newest = picture.newest(instance_id)
-        if instance_id in self._completed or newest is None:
-            return newest is None
-        if self._runs(newest) or newest.command_id not in self._earlier:
-            return False
-        return self._good_receipt(instance_id, picture) is None
 
     def _receipt(self, invocation: Invocation) -> receipts.Receipt:
         key = (invocation.command_id, invocation.instance_id)
@@ -182,6 +251,8 @@ class Emptying(ABC):
 
     def _run(self, place: Place, instance_ids: list[str]) -> None:
         self._may_act()
+        # Those that SSM refuses are asked again a little later as well, not at once and for ever.
+        self._asked.update(dict.fromkeys(instance_ids, self.now()))
         commands.send(
             self._clients.ssm,
             place.drain_document,
@@ -191,22 +262,21 @@ class Emptying(ABC):
             },
             instance_ids,
         )
-        self._asked.update(dict.fromkeys(instance_ids, self.now()))
 
     def _let_go(self, place: Place, invocation: Invocation, receipt: receipts.Receipt) -> None:
         self._may_act()
         self._emptied(place, invocation, receipt)
-        try:
-            self._clients.autoscaling.complete_lifecycle_action(
-                AutoScalingGroupName=place.group,
-                LifecycleHookName=place.termination_hook,
-                InstanceId=invocation.instance_id,
-                LifecycleActionResult="CONTINUE",
-            )
-        except ClientError as error:
-            if not no_action(error):
-                raise  # completed already, by a call whose answer was lost: the next picture shows it
+        lifecycle_actions.complete(self._clients, place, invocation.instance_id, "CONTINUE")
         self._completed.add(invocation.instance_id)
+
+    def _keep_abandoned(self, place: Place) -> None:
+        self._may_act()
+        lifecycle_actions.keep_abandoned(self._clients, place.group)
+
+    def _end_undrained(self, place: Place, instance_id: str) -> None:
+        self._may_act()
+        lifecycle_actions.complete(self._clients, place, instance_id, ENDINGS[self._on_failure])
+        self._completed.add(instance_id)
 
     def _keep_alive(self, place: Place, held: Sequence[str]) -> None:
         """Restart the hook's timeout, three times in it; harmless however often it is done."""
@@ -214,41 +284,22 @@ class Emptying(ABC):
         if self.now() < self._next_heartbeat:
             return
         if self._heartbeat_seconds is None:
-            self._heartbeat_seconds = heartbeat_timeout(self._clients, self._name, place) / 3
+            self._heartbeat_seconds = (
+                lifecycle_actions.heartbeat_timeout(self._clients, self._name, place) / 3
+            )
         for instance_id in held:
-            heartbeat(self._clients, place, instance_id)
+            lifecycle_actions.heartbeat(self._clients, place, instance_id)
         self._next_heartbeat = self.now() + self._heartbeat_seconds
 
 
-def heartbeat_timeout(clients: Clients, fleet: str, place: Place) -> float:
-    """Return how many seconds the hook waits for a sign of life.
+def at_work(invocation: Invocation, timeout: timedelta, now: float) -> bool:
+    """Tell whether a drain script may still end by itself.
 
-    :param fleet: the fleet's name, for the message.
-    :raises DrainError: if the group has no such hook.
+    An agent that went silent leaves its command in progress until SSM gives the document's step up, long
+    after the script's own timeout.
+
+    :param timeout: the script's own.
+    :param now: seconds since the epoch.
     """
-    hooks = clients.autoscaling.describe_lifecycle_hooks(
-        AutoScalingGroupName=place.group, LifecycleHookNames=[place.termination_hook]
-    )["LifecycleHooks"]
-    if not hooks:
-        raise DrainError(
-            f"fleet {fleet}: {place.group} has no lifecycle hook {place.termination_hook}; apply Terraform"
-        )
-    return float(hooks[0]["HeartbeatTimeout"])
-
-
-def heartbeat(clients: Clients, place: Place, instance_id: str) -> None:
-    """Tell the hook that somebody is still at an instance; one whose action has ended is fine."""
-    try:
-        clients.autoscaling.record_lifecycle_action_heartbeat(
-            AutoScalingGroupName=place.group,
-            LifecycleHookName=place.termination_hook,
-            InstanceId=instance_id,
-        )
-    except ClientError as error:
-        if not no_action(error):
-            raise  # its action ended since we looked: the next picture shows it
-
-
-def no_action(error: ClientError) -> bool:
-    """Tell whether an error says that an instance waits at this hook no more."""
-    return error_code(error) == "ValidationError" and "No active Lifecycle Action" in error_text(error)
+    longest = timeout.total_seconds() + DELIVERY_SECONDS + GRACE_SECONDS
+    return invocation.state == "running" and now < invocation.requested_at + longest

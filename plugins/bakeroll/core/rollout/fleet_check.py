@@ -15,9 +15,9 @@ from bakeroll.core.errors import FleetError
 from bakeroll.core.rollout import commands, headroom, shapes
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.capacity import live_target, share_of, surge_left
-from bakeroll.core.rollout.emptying import RETAINED
 from bakeroll.core.rollout.headroom import Findings, Need
 from bakeroll.core.rollout.journal import FleetRecord
+from bakeroll.core.rollout.lifecycle_actions import ENDINGS, RETAINED
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef, LifecycleHookTypeDef
@@ -120,15 +120,28 @@ class FleetCheck:
             )
             return False
         self._timeout(leaving[name])
-        if leaving[name].get("DefaultResult") != "ABANDON":
+        if not self._keeps(leaving[name]):
             return False
         policy = self._asg.get("InstanceLifecyclePolicy", {})
         if policy.get("RetentionTriggers", {}).get("TerminateHookAbandon") != "retain":
             self.found.problems.append(
-                f"{group} terminates an instance whose drain is given up, though hook {name} says ABANDON; "
+                f"{group} terminates an instance whose drain is given up, though it is to be retained; "
                 "let the deployer set its InstanceLifecyclePolicy (autoscaling:UpdateAutoScalingGroup)"
             )
         return True
+
+    def _keeps(self, hook: LifecycleHookTypeDef) -> bool:
+        """Look whether the hook does by itself what this environment's file asks for."""
+        result = hook.get("DefaultResult")
+        if self._settings is None:
+            return result == "ABANDON"
+        wanted = self._settings.drain.on_failure
+        if result != ENDINGS[wanted]:
+            self.found.notes.append(
+                f"drain.on_failure is {wanted}, but hook {hook['LifecycleHookName']} ends with {result} what "
+                "nobody drained in time; set on_failure in terraform.tfvars as well and apply"
+            )
+        return wanted == "retain"
 
     def _timeout(self, hook: LifecycleHookTypeDef) -> None:
         waits = hook["HeartbeatTimeout"]

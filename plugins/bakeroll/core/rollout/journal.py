@@ -116,7 +116,13 @@ class FleetRecord(_Record):
     retired: tuple[str, ...] = ()
     """All instances that this rollout terminated."""
     lost: tuple[str, ...] = ()
-    """Those of them that went without a receipt; said once, then left alone."""
+    """Those of them that went without a receipt, or are let go without one; noted before that is done."""
+    retained: tuple[str, ...] = ()
+    """Those of them that are kept for a person, or are about to be; noted before that is done."""
+    undrained: dict[str, str] = Field(default_factory=dict)
+    """Why, by instance id; of all that are lost or retained."""
+    told: tuple[str, ...] = ()
+    """Those of them that people were told of."""
     gate: Watch | None = None
     exposure: dict[str, Exposure] = Field(default_factory=dict)
     """By number of the wave, for each that is through."""
@@ -181,6 +187,11 @@ class Ledger:
     def key(self) -> str:
         """The journal's object in the bucket."""
         return self._key
+
+    @property
+    def bucket(self) -> str:
+        """The state bucket."""
+        return self._bucket
 
     def peek(self) -> Journal | None:
         """Return the journal as it is, whoever owns it; None if no rollout is open."""

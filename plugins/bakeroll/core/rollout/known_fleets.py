@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict
@@ -29,6 +29,7 @@ class KnownFleet(_Record):
     """One fleet, and how its instances are emptied.
 
     :ivar drain_timeout: how long the drain script may take.
+    :ivar on_failure: what becomes of an instance that cannot be emptied.
     """
 
     group: str
@@ -36,10 +37,17 @@ class KnownFleet(_Record):
     drain_document: str
     drain_timeout: timedelta
     stop_units: tuple[str, ...]
+    on_failure: Literal["retain", "continue"] = "retain"
 
     def with_settings(self, drain: config.Drain) -> KnownFleet:
         """Return the fleet with what an environment file says of its drain."""
-        return self.model_copy(update={"drain_timeout": drain.timeout, "stop_units": tuple(drain.stop_units)})
+        return self.model_copy(
+            update={
+                "drain_timeout": drain.timeout,
+                "stop_units": tuple(drain.stop_units),
+                "on_failure": drain.on_failure,
+            }
+        )
 
 
 class _Document(_Record):
@@ -97,6 +105,7 @@ def _fleet(output: FleetOutput, settings: config.Fleet | None, known: KnownFleet
         drain_document=output.drain_document,
         drain_timeout=known.drain_timeout if known else usual.timeout,
         stop_units=known.stop_units if known else tuple(usual.stop_units),
+        on_failure=known.on_failure if known else usual.on_failure,
     )
     return fleet.with_settings(settings.drain) if settings else fleet
 

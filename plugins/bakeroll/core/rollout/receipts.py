@@ -18,6 +18,9 @@ class Receipt(BaseModel):
 
     :ivar queue_length_before: chunks queued in all outputs before the flush.
     :ivar bytes_before: bytes buffered in all outputs before the flush.
+    :ivar records_before: log records that the outputs had taken in before the flush, since Fluentd was
+        started; None if the forwarder does not tell.
+    :ivar records_after: the same at the end; with empty buffers all of them have been sent.
     :ivar unread_bytes: bytes of tailed files that Fluentd had not read at the end.
     """
 
@@ -25,8 +28,10 @@ class Receipt(BaseModel):
 
     queue_length_before: int
     bytes_before: int
+    records_before: int | None = None
     queue_length_after: int
     bytes_after: int
+    records_after: int | None = None
     unread_bytes: int
     duration_seconds: float
 
@@ -34,6 +39,16 @@ class Receipt(BaseModel):
     def empty(self) -> bool:
         """Whether nothing was left behind."""
         return self.queue_length_after == 0 and self.bytes_after == 0 and self.unread_bytes == 0
+
+    def summary(self) -> str:
+        """Say what the drain did."""
+        read = ""
+        if self.records_before is not None and self.records_after is not None:
+            read = f", {self.records_after - self.records_before} log lines read meanwhile"
+        return (
+            f"{self.bytes_before} bytes in {self.queue_length_before} queued chunks were buffered{read}, "
+            f"{self.duration_seconds:g} s"
+        )
 
     def rest(self) -> str:
         """Say what was left behind."""

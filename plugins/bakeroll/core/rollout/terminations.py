@@ -15,17 +15,15 @@ from botocore.exceptions import ClientError
 from bakeroll.core.aws import Clients, error_code, error_text
 from bakeroll.core.config_types import LONGEST_SECONDS
 from bakeroll.core.rollout import commands
-from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
-from bakeroll.core.rollout.emptying import HELD, RETAINED, heartbeat
+from bakeroll.core.rollout.commands import Invocation
+from bakeroll.core.rollout.emptying import at_work
 from bakeroll.core.rollout.journal import Journal
 from bakeroll.core.rollout.known_fleets import KnownFleet
+from bakeroll.core.rollout.lifecycle_actions import HELD, RETAINED, heartbeat
 from bakeroll.core.rollout.waves import DRAIN_CHUNK
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling import AutoScalingClient
-
-GRACE_SECONDS = 60.0
-"""How much later than its own timeout a script's end may be seen."""
 
 
 @dataclass(frozen=True)
@@ -45,9 +43,10 @@ class Found:
 def find(clients: Clients, fleets: Mapping[str, KnownFleet], journal: Journal | None, now: float) -> Found:
     """Look at all groups of an environment, and tell who has to be drained by whom.
 
-    Instances that a drain is at already are left to it, and their hook is told so: then one that is slow
-    or stuck keeps no later ones waiting. Should nobody be there any more who waits for that drain, the
-    look that follows it finds the receipt, or asks again.
+    Instances that a drain is at already are left to it: then one that is slow or stuck keeps no later ones
+    waiting. Should nobody be there any more who waits for that drain, the look that follows it finds the
+    receipt, or asks again. The hooks of all that wait are told that somebody is there, so that none times out
+    between two looks.
 
     :param fleets: the fleets by name.
     :param journal: the environment's journal; None if no rollout is open.
@@ -101,9 +100,9 @@ def _sort(
     asked = asked_since(clients, fleet.drain_document, began)
     free: list[str] = []
     for instance_id in waiting:
-        newest = next(iter(asked[instance_id]), None)
-        if newest and at_work(newest, fleet, now):
-            heartbeat(clients, fleet, instance_id)
+        newest = next((one for one in asked[instance_id] if at_work(one, fleet.drain_timeout, now)), None)
+        heartbeat(clients, fleet, instance_id)
+        if newest:
             found.told.append(f"{name}: {instance_id} is being drained ({newest.status})")
         else:
             free.append(instance_id)
@@ -113,16 +112,6 @@ def _sort(
         {"fleet": name, "instance_ids": free[start : start + DRAIN_CHUNK]}
         for start in range(0, len(free), DRAIN_CHUNK)
     )
-
-
-def at_work(invocation: Invocation, fleet: KnownFleet, now: float) -> bool:
-    """Tell whether a drain script may still end by itself.
-
-    An agent that went silent leaves its command in progress until SSM gives the document's step up, long
-    after the script's own timeout.
-    """
-    longest = fleet.drain_timeout.total_seconds() + DELIVERY_SECONDS + GRACE_SECONDS
-    return invocation.state == "running" and now < invocation.requested_at + longest
 
 
 def asked_since(clients: Clients, document: str, began: Mapping[str, float]) -> dict[str, list[Invocation]]:
