@@ -9,7 +9,7 @@ import pytest
 
 from bakeroll.core.gate_settings import HttpCheck
 from bakeroll.core.rollout import http_check
-from bakeroll.core.rollout.http_check import Address, ask, find_address, wrong_answer
+from bakeroll.core.rollout.http_check import Address, Answers, ask, find_address, row_of_answers
 from tests.core.rollout.application import Page, application
 
 PATIENT = HttpCheck.model_validate({"timeout": "30s"})
@@ -125,7 +125,7 @@ def turns(server, *statuses):
 def test_one_wrong_answer_is_one_too_many():
     with application() as server:
         turns(server, 200, 500)
-        assert "answered 500, expected 200" in str(wrong_answer(PATIENT, address(server), 10))
+        assert "answered 500, expected 200" in str(row_of_answers(PATIENT, address(server), 10).fault)
         assert len(server.asked) == 2
 
 
@@ -133,11 +133,19 @@ def test_wrong_answers_that_are_put_up_with_begin_the_row_again():
     with application() as server:
         turns(server, 200, 200, 500, 200, 500)
         check = HttpCheck.model_validate({"wrong_answers": 2, "timeout": "30s"})
-        assert wrong_answer(check, address(server), 3) is None
+        assert row_of_answers(check, address(server), 3) == Answers()
         assert len(server.asked) == 8
         turns(server, 200, 500, 200, 500, 200, 500)
-        said = str(wrong_answer(check, address(server), 3))
+        said = str(row_of_answers(check, address(server), 3).fault)
         assert said.endswith("answered 500, expected 200 (3 wrong answers)")
+
+
+def test_a_look_ends_though_the_answers_are_slow(monkeypatch):
+    monkeypatch.setattr(http_check, "LOOK_SECONDS", 0.0)
+    with application() as server:
+        answers = row_of_answers(PATIENT, address(server), 500)
+        assert len(server.asked) < 500
+        assert str(answers.missing).endswith("of 500 right answers in a row within 0 s")
 
 
 def test_a_given_address():

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 BODY_BYTES = 1024 * 1024
 MISSED_ONCE_IN = 1000
 """A look may miss a version whose every answer is wrong once in so many times."""
+LOOK_SECONDS = 60.0
+"""How long one look may ask: a triggerer's threads are few."""
 PLAIN = frozenset({"HTTP", "TCP", "TCP_UDP"})
 ENCRYPTED = frozenset({"HTTPS", "TLS"})
 """Protocols of listeners that an HTTP client can speak to, without and with TLS."""
@@ -122,17 +124,31 @@ def requests_needed(check: HttpCheck, new: int, serving: int) -> int:
     return min(MOST_REQUESTS, max(check.consecutive, needed))
 
 
-def wrong_answer(
+@dataclass(frozen=True)
+class Answers:
+    """What a look's requests came to.
+
+    :ivar fault: what is wrong, if more answers were wrong than the check puts up with.
+    :ivar missing: what is not known yet, as time was up.
+    """
+
+    fault: str | None = None
+    missing: str | None = None
+
+
+def row_of_answers(
     check: HttpCheck, address: Address, wanted: int, between: Callable[[], object] = lambda: None
-) -> str | None:
-    """Ask until there are enough right answers in a row, each on a connection of its own.
+) -> Answers:
+    """Ask until there are enough right answers in a row, each on a connection of its own, or time is up.
 
     :param wanted: how many right answers in a row.
     :param between: called before each request.
-    :return: what is wrong, if more answers were wrong than the check puts up with; None if all is right.
     """
+    began = time.monotonic()
     row = wrong = 0
     while row < wanted:
+        if time.monotonic() - began > LOOK_SECONDS:
+            return Answers(missing=f"{row} of {wanted} right answers in a row within {LOOK_SECONDS:.0f} s")
         between()
         fault = ask(check, address)
         if fault is None:
@@ -141,8 +157,8 @@ def wrong_answer(
         wrong, row = wrong + 1, 0
         if wrong > check.wrong_answers:
             more = f" ({wrong} wrong answers)" if wrong > 1 else ""
-            return f"GET {check.path} at {address} answered {fault}{more}"
-    return None
+            return Answers(fault=f"GET {check.path} at {address} answered {fault}{more}")
+    return Answers()
 
 
 def ask(check: HttpCheck, address: Address) -> str | None:

@@ -18,7 +18,7 @@ from bakeroll.core.gate_settings import HttpCheck
 from bakeroll.core.rollout import alarms, exposure, http_check
 from bakeroll.core.rollout.capacity import live_target, share_of
 from bakeroll.core.rollout.fleet import Fleet
-from bakeroll.core.rollout.http_check import Address
+from bakeroll.core.rollout.http_check import Address, Answers
 from bakeroll.core.rollout.journal import FleetRecord, Ledger, Watch
 from bakeroll.core.rollout.waves.step import FleetStep
 from bakeroll.core.steps import Act, Decision, Done, Wait
@@ -110,7 +110,9 @@ class Gate(FleetStep):
         quiet, waiting = self._alarms(fleet)
         fault = fault or quiet
         if fault is None and self._gate.http:
-            fault = self._answers(fleet, self._gate.http)
+            answers = self._answers(fleet, self._gate.http)
+            fault = answers.fault
+            waiting += [answers.missing] if answers.missing else []
         if fault:
             self._fail(f"fleet {fleet.name}: {fault}")
         if fleet.ready_current < wanted:
@@ -165,15 +167,18 @@ class Gate(FleetStep):
             return None, []
         return None, [f"alarm {alarm.name} has INSUFFICIENT_DATA: {alarm.reason}" for alarm in empty]
 
-    def _answers(self, fleet: Fleet, check: HttpCheck) -> str | None:
-        """Return what is wrong with the application's answers."""
+    def _answers(self, fleet: Fleet, check: HttpCheck) -> Answers:
+        """Ask the application.
+
+        :raises GateError: if nobody knows where.
+        """
         if self._address is None:
             found = http_check.find_address(self._clients.elbv2, fleet.target_groups, check)
             if isinstance(found, str):
                 raise GateError(f"fleet {fleet.name}: {found}")
             self._address = found
         wanted = http_check.requests_needed(check, fleet.ready_current, fleet.ready_count)
-        return http_check.wrong_answer(check, self._address, wanted, self._keeper())
+        return http_check.row_of_answers(check, self._address, wanted, self._keeper())
 
     def _keeper(self) -> Callable[[], None]:
         """Return what renews the journal's lease every few seconds of a long row of requests."""
