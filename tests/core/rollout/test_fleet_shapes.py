@@ -1,0 +1,176 @@
+"""Whole rollouts of fleets that are not the usual one: docs/fleets.md says of each that it works."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.core.rollout.harness import World, world
+from tests.fleets import new_version
+
+
+def group(w: World) -> dict[str, Any]:
+    """Describe the group."""
+    name = w.made.group
+    found = w.clients.autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[name])
+    return dict(found["AutoScalingGroups"][0])
+
+
+def rolled(w: World) -> None:
+    """Roll, and see the fleet as it should be."""
+    before = {key: group(w)[key] for key in ("MinSize", "MaxSize", "NewInstancesProtectedFromScaleIn")}
+    old = {one.instance_id for one in w.picture().counted}
+    result = w.roll()
+    w.settle()
+    fleet = w.picture()
+    assert not fleet.old
+    assert fleet.ready_current == fleet.desired == len(old)
+    assert {one["instance_id"] for one in result["drained"]} == old
+    assert {key: group(w)[key] for key in before} == before
+    assert not [one for one in fleet.counted if one.protected != before["NewInstancesProtectedFromScaleIn"]]
+    assert group(w)["SuspendedProcesses"] == []
+
+
+@pytest.mark.parametrize("version", ["$Latest", "$Default"])
+def test_a_version_that_is_named_by_its_place(version: str) -> None:
+    w = world()
+    w.clients.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=w.made.group,
+        LaunchTemplate={"LaunchTemplateId": w.made.template_id, "Version": version},
+    )
+    number = new_version(w.aws, w.made, w.aws.image("application-2"))
+    w.clients.ec2.modify_launch_template(LaunchTemplateId=w.made.template_id, DefaultVersion=number)
+    assert len(w.picture().old) == 2
+    assert w.picture().template_version == number
+    rolled(w)
+
+
+def second_target_group(w: World) -> str:
+    """Put the fleet into a second target group, behind a listener of its own."""
+    elbv2 = w.clients.elbv2
+    vpc = elbv2.describe_target_groups(TargetGroupArns=[w.made.target_group_arn])["TargetGroups"][0]["VpcId"]
+    arn = elbv2.create_target_group(
+        Name="second", Protocol="HTTP", Port=8081, VpcId=vpc, HealthCheckIntervalSeconds=30
+    )["TargetGroups"][0]["TargetGroupArn"]
+    elbv2.create_listener(
+        LoadBalancerArn=w.made.load_balancer_arn,
+        Protocol="HTTP",
+        Port=81,
+        DefaultActions=[{"Type": "forward", "TargetGroupArn": arn}],
+    )
+    w.clients.autoscaling.attach_load_balancer_target_groups(
+        AutoScalingGroupName=w.made.group, TargetGroupARNs=[arn]
+    )
+    return arn
+
+
+def test_several_target_groups() -> None:
+    w = world()
+    arn = second_target_group(w)
+    w.settle(300)
+    assert w.picture().ready_count == 2
+    w.release()
+
+    def both_serve(at: World) -> None:
+        states = [target.state for target in at.aws.account.targets.health(arn)]
+        assert states.count("healthy") >= 2
+
+    w.on_pass = both_serve
+    rolled(w)
+
+
+def test_no_target_group() -> None:
+    w = world()
+    w.clients.autoscaling.detach_load_balancer_target_groups(
+        AutoScalingGroupName=w.made.group, TargetGroupARNs=[w.made.target_group_arn]
+    )
+    w.settle(600)
+    w.floor = 0
+    assert w.picture().target_groups == ()
+    assert w.picture().ready_count == 2
+    w.release()
+
+    def two_in_service(at: World) -> None:
+        assert at.picture().ready_count >= 2
+
+    w.on_pass = two_in_service
+    rolled(w)
+
+
+def test_an_instance_in_standby_is_left_alone_until_it_comes_back() -> None:
+    w = world(3, maximum=6)
+    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=w.made.group, MinSize=2)
+    aside = w.picture().counted[0].instance_id
+    w.clients.autoscaling.enter_standby(
+        AutoScalingGroupName=w.made.group, InstanceIds=[aside], ShouldDecrementDesiredCapacity=True
+    )
+    w.settle()
+    w.floor = 2
+    w.release()
+    rolled(w)
+    assert [one.instance_id for one in w.picture().standby] == [aside]
+    w.clients.autoscaling.exit_standby(AutoScalingGroupName=w.made.group, InstanceIds=[aside])
+    w.settle()
+    w.floor = w.picture().ready_count
+    assert [one.instance_id for one in w.picture().old] == [aside]
+    w.roll()
+    w.settle()
+    assert w.picture().find(aside) is None
+    assert w.picture().ready_current == w.picture().desired == 3
+
+
+def test_one_that_comes_back_from_standby_in_the_middle_is_replaced_too() -> None:
+    w = world(3, maximum=8)
+    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=w.made.group, MinSize=2)
+    aside = w.picture().counted[0].instance_id
+    w.clients.autoscaling.enter_standby(
+        AutoScalingGroupName=w.made.group, InstanceIds=[aside], ShouldDecrementDesiredCapacity=True
+    )
+    w.settle()
+    w.floor = 2
+    w.release()
+
+    def back(at: World) -> None:
+        if "note that capacity is raised" in at.log and at.picture().standby:
+            at.clients.autoscaling.exit_standby(AutoScalingGroupName=at.made.group, InstanceIds=[aside])
+
+    w.on_pass = back
+    w.roll()
+    w.settle()
+    assert w.picture().find(aside) is None
+    assert w.picture().ready_current == w.picture().desired == 3
+
+
+@pytest.mark.parametrize("new_too", [False, True])
+def test_protected_old_instances(new_too: bool) -> None:
+    w = world(3, maximum=6)
+    w.clients.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=w.made.group, NewInstancesProtectedFromScaleIn=new_too
+    )
+    w.clients.autoscaling.set_instance_protection(
+        AutoScalingGroupName=w.made.group,
+        InstanceIds=[one.instance_id for one in w.picture().counted],
+        ProtectedFromScaleIn=True,
+    )
+    w.release()
+    rolled(w)
+
+
+def archive(w: World) -> None:
+    """Add a second termination hook, which somebody else completes or lets time out."""
+    w.clients.autoscaling.put_lifecycle_hook(
+        AutoScalingGroupName=w.made.group,
+        LifecycleHookName="archive",
+        LifecycleTransition="autoscaling:EC2_INSTANCE_TERMINATING",
+        HeartbeatTimeout=400,
+        DefaultResult="CONTINUE",
+    )
+
+
+def test_a_second_termination_hook_is_left_to_its_owner() -> None:
+    w = world()
+    archive(w)
+    w.release()
+    rolled(w)
+    assert w.aws.calls.count("autoscaling", "CompleteLifecycleAction") == 2
