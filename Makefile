@@ -12,8 +12,9 @@ export CHECKPOINT_DISABLE := 1
 # Airflow's processes import thousands of modules each: compiled once, they start in a third of the time.
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGUMENTS ?=
+ENV ?= production
 
-.PHONY: help demo up down celery test check format
+.PHONY: help demo up down celery journal test check format
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -33,6 +34,10 @@ down: ## stop everything, also what a killed demo left behind
 celery: ## the demo through Celery, Postgres and Redis, with the commands of docker-compose.yaml
 	@$(PYTHON) -m tools.set_up celery
 	exec python -m demo celery
+
+journal: ## who holds an environment's journal and what is open: ENV=name; END=1 ends it if harmless; SANDBOX=1
+	@$(PYTHON) -m tools.set_up journal
+	exec python -m tools.journal $(ENV) $(if $(filter 1,$(END)),--end) $(if $(filter 1,$(SANDBOX)),--sandbox)
 
 test: ## every test; PYTEST_ARGUMENTS="-k name" chooses some
 	@$(PYTHON) -m tools.set_up test

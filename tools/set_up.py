@@ -1,4 +1,4 @@
-"""Make everything ready that the commands need: `python3 -m tools.set_up demo|celery|test|check|stop`.
+"""Make ready what the commands need: `python3 -m tools.set_up demo|celery|test|check|journal|stop`.
 
 Runs with the system's Python before the virtual environment exists: only the standard library may be
 imported. What is missing and cannot be installed from here is named, with the way to get it, before
@@ -41,7 +41,7 @@ SERVICES = {
 def main() -> int:
     """Check, then install what is missing."""
     parser = argparse.ArgumentParser(prog="python3 -m tools.set_up", description=__doc__)
-    parser.add_argument("purpose", choices=("demo", "celery", "test", "check", "stop"))
+    parser.add_argument("purpose", choices=("demo", "celery", "test", "check", "journal", "stop"))
     purpose = parser.parse_args().purpose
     missing, hints = judge(purpose)
     for hint in hints:
@@ -51,7 +51,9 @@ def main() -> int:
         for each in missing:
             say(f"  - {each}")
         return 1
-    packages = [] if purpose == "stop" else prerequisites.missing_packages(celery=purpose == "celery")
+    packages = (
+        [] if purpose in {"journal", "stop"} else prerequisites.missing_packages(celery=purpose == "celery")
+    )
     if packages and os.geteuid() == 0:
         install_packages(packages)
     make_environment()
@@ -62,7 +64,7 @@ def judge(purpose: str) -> tuple[list[prerequisites.Missing], list[prerequisites
     """Tell what stands in the way, and what only makes tests skip.
 
     :param purpose: `demo` needs everything, `celery` Postgres and Redis besides, `check` no real
-        machines; `test` skips what it has not, but not in CI; `stop` needs Python only.
+        machines; `test` skips what it has not, but not in CI; `journal` and `stop` need Python only.
     """
     python = prerequisites.check_python()
     celery = purpose == "celery"
@@ -72,7 +74,7 @@ def judge(purpose: str) -> tuple[list[prerequisites.Missing], list[prerequisites
         return [*python, *tools, *machines], []
     if purpose == "check":
         return [*python, *tools], []
-    if purpose == "stop":
+    if purpose in {"journal", "stop"}:
         return python, []
     return python, [*tools, *machines]
 

@@ -12,6 +12,7 @@
     │   ├── PlanError               Terraform refused, or the plan does what this run may not do
     │   │   └── StalePlanError      the state was changed after the plan was made
     │   ├── LockedError             somebody else holds the Terraform state, the journal or a bake's lease
+    │   ├── JournalError            the journal cannot be read, or must not be ended
     │   ├── OwnershipLostError      another run took the journal over: this one may not act any more
     │   ├── FleetError              the fleet is in a state that a rollout cannot start from or end in
     │   │   ├── GroupMissingError   a fleet's Auto Scaling group does not exist
@@ -69,6 +70,10 @@ class StalePlanError(PlanError):
 
 class LockedError(FinalError):
     """Somebody else holds the Terraform state or the journal."""
+
+
+class JournalError(FinalError):
+    """The journal cannot be read, or must not be ended."""
 
 
 class OwnershipLostError(FinalError):

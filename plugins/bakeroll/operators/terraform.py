@@ -70,12 +70,19 @@ class PlanOperator(DeploymentOperator, SkipMixin):
         reasons = self._reasons(deployment, plan, image_id)
         if reasons:
             self.log.info("there is something to do: %s", "; ".join(reasons))
+            self._say_that_it_waits(deployment)
             return result
         self.log.info("nothing to do: image, plan and fleet are all as they should be")
         # skip ends the task by an exception, so the result is kept before.
         context["ti"].xcom_push(key="return_value", value=result)
         self.skip(ti=context["ti"], tasks=self.get_direct_relatives(upstream=False))
         return None
+
+    def _say_that_it_waits(self, deployment: Deployment) -> None:
+        """Note until when a person may approve: nobody renews the lease meanwhile."""
+        if deployment.environment.approval:
+            until = deployment.ledger.now() + APPROVAL_TIMEOUT.total_seconds()
+            deployment.ledger.update(lambda journal: journal.model_copy(update={"waits_until": until}))
 
     def _reasons(self, deployment: Deployment, plan: Plan, image_id: str) -> list[str]:
         """Say why the run goes on."""
@@ -115,7 +122,9 @@ class ApplyOperator(DeploymentOperator):
         _show(context, deployment, (self.plan["location"] or {}).get("key"))
         # A bake takes its time, and a plan may wait a day for its approval.
         deployment.look_ahead(self.log.info)
-        deployment.ledger.update(lambda journal: journal.model_copy(update={"image_id": image_id}))
+        deployment.ledger.update(
+            lambda journal: journal.model_copy(update={"image_id": image_id, "waits_until": None})
+        )
         given = variables(deployment, image_id, self.log.info)
         self._terraform = terraform(deployment, self.log.info)
         with deployment.kept_alive(self.log.warning):

@@ -11,10 +11,10 @@ from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bakeroll.core.aws import CONFLICTS, MISSING, error_code
-from bakeroll.core.errors import FleetError, LockedError, OwnershipLostError
+from bakeroll.core.errors import FleetError, JournalError, LockedError, OwnershipLostError
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -160,6 +160,8 @@ class Journal(_Record):
     lease_until: float
     opened_at: float
     image_id: str | None = None
+    waits_until: float | None = None
+    """Until when a person may approve the plan: nobody renews the lease meanwhile."""
     fleets: dict[str, FleetRecord] = Field(default_factory=dict)
 
 
@@ -220,19 +222,22 @@ class Ledger:
             lease_until=self.now() + LEASE_SECONDS,
             opened_at=self.now(),
         )
-        try:
-            self._s3.put_object(
-                Bucket=self._bucket,
-                Key=self._key,
-                Body=_body(fresh),
-                IfNoneMatch="*",
-                ContentType="application/json",
-            )
-        except ClientError as error:
-            if error_code(error) not in CONFLICTS:
-                raise
-            return self._opened_already()
-        return fresh
+        while True:
+            try:
+                self._s3.put_object(
+                    Bucket=self._bucket,
+                    Key=self._key,
+                    Body=_body(fresh),
+                    IfNoneMatch="*",
+                    ContentType="application/json",
+                )
+            except ClientError as error:
+                if error_code(error) not in CONFLICTS:
+                    raise
+                if self._read() is None:
+                    continue  # it was deleted at this very moment
+                return self._opened_already()
+            return fresh
 
     def take_over(self, epoch: int) -> Journal:
         """Make a dead owner's journal ours.
@@ -257,6 +262,7 @@ class Ledger:
                 "owner": self.owner,
                 "epoch": journal.epoch + 1,
                 "lease_until": self.now() + LEASE_SECONDS,
+                "waits_until": None,
                 # A new run is a new try, perhaps of another version: it goes through all waves again, and
                 # the dead one's deadlines have passed or mean nothing to it.
                 "fleets": {
@@ -355,6 +361,31 @@ class Ledger:
                 continue
             return
 
+    def end(self, insist: Callable[[Journal], None]) -> Journal | None:
+        """Delete a journal whoever it belongs to, if it is still what was found to be harmless.
+
+        Whoever writes an intent meanwhile keeps it, and whoever wants to write one later finds it gone: so
+        nothing is changed that no journal tells of.
+
+        :param insist: raises if the journal must stay.
+        :return: the journal that was deleted; None if there was none.
+        :raises LockedError: if it was changed in this moment.
+        """
+        found = self._read()
+        if found is None:
+            return None
+        journal, tag = found
+        insist(journal)
+        try:
+            self._s3.delete_object(Bucket=self._bucket, Key=self._key, IfMatch=tag)
+        except ClientError as error:
+            if error_code(error) not in CONFLICTS | MISSING:
+                raise
+            raise LockedError(
+                f"{self._environment}: the journal was changed at this moment, so somebody acts; look again"
+            ) from error
+        return journal
+
     def _opened_already(self) -> Journal:
         found = self._read()
         if found is not None and found[0].owner == self.owner:
@@ -369,7 +400,15 @@ class Ledger:
             if error_code(error) in MISSING:
                 return None
             raise
-        return Journal.model_validate_json(answer["Body"].read()), answer["ETag"]
+        try:
+            return Journal.model_validate_json(answer["Body"].read()), answer["ETag"]
+        except ValidationError as error:
+            fault = error.errors(include_url=False)[0]
+            where = ".".join(str(part) for part in fault["loc"])
+            raise JournalError(
+                f"{self._environment}: s3://{self._bucket}/{self._key} cannot be read ({where}: "
+                f"{fault['msg']}): another version of bakeroll wrote it; let that version finish the rollout"
+            ) from error
 
     def _read_own(self) -> tuple[Journal, str]:
         found = self._read()

@@ -15,6 +15,10 @@ from bakeroll.core.rollout.journal import Journal
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+UNDECIDED = frozenset({"ConditionalRequestConflict", "409"})
+"""S3's codes where another write was under way: only a further try tells who won
+(https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html)."""
+
 
 def record(s3: S3Client, bucket: str, journal: Journal, facts: Mapping[str, Any]) -> str:
     """Write the release that a journal ends in; one that is there already stays as it is.
@@ -39,15 +43,32 @@ def record(s3: S3Client, bucket: str, journal: Journal, facts: Mapping[str, Any]
         "retired": {name: list(fleet.retired) for name, fleet in journal.fleets.items()},
         **facts,
     }
-    try:
-        s3.put_object(
-            Bucket=bucket,
-            Key=key,
-            Body=json.dumps(content, indent=2).encode(),
-            ContentType="application/json",
-            IfNoneMatch="*",
-        )
-    except ClientError as error:
-        if error_code(error) not in CONFLICTS:
-            raise  # there already: an earlier try of this task wrote it
-    return key
+    while True:
+        try:
+            s3.put_object(
+                Bucket=bucket,
+                Key=key,
+                Body=json.dumps(content, indent=2).encode(),
+                ContentType="application/json",
+                IfNoneMatch="*",
+            )
+        except ClientError as error:
+            if error_code(error) in UNDECIDED:
+                continue
+            if error_code(error) not in CONFLICTS:
+                raise
+        return key  # also where it is there already: an earlier try of this task wrote it
+
+
+def newest(s3: S3Client, bucket: str, environment: str, most: int) -> list[dict[str, Any]]:
+    """Return an environment's last releases, the newest first, each with its ``key``.
+
+    :param most: how many at the most.
+    """
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"releases/{environment}/")
+    keys = sorted(one["Key"] for page in pages for one in page.get("Contents", []))  # by their dates
+    found = []
+    for key in reversed(keys[-most:]):
+        content = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        found.append({**content, "key": key})
+    return found
