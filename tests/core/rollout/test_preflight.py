@@ -57,6 +57,12 @@ def test_a_good_fleet_has_neither_problems_nor_notes() -> None:
     preflight.insist("production", found)
 
 
+def test_what_a_gate_cannot_ask_is_said_with_the_rest() -> None:
+    gate = config.Gate(alarms=["latency"])
+    settings = {"web": fleet()["web"].model_copy(update={"gate": gate})}
+    assert "there is no CloudWatch alarm latency in this account and region" in problem(ready(), settings)
+
+
 def test_looking_changes_nothing() -> None:
     made = ready()
     made.aws.calls.clear()
