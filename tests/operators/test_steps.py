@@ -18,6 +18,7 @@ from bakeroll.sensors.capacity import CapacitySensor
 from bakeroll.sensors.gate import GateSensor
 from bakeroll.triggers import step as step_trigger
 from bakeroll.triggers.step import StepTrigger
+from tests.core.rollout.drains import behave, fails
 from tests.core.rollout.harness import BUCKET, world
 from tests.core.rollout.test_gate import ALARM
 
@@ -206,3 +207,14 @@ def test_a_fleet_that_left_the_file_is_named(w):
     w.file.write_text(text.replace("  web:", "  worker:"))
     with pytest.raises(Exception, match="fleet web is gone from the environment file"):
         fleet_task(w, FleetOperator, "retire").execute(context())
+
+
+def test_a_drain_may_have_a_policy_of_its_own(w):
+    run_task(w, fleet_task(w, FleetOperator, "scale_out"))
+    run_task(w, fleet_task(w, CapacitySensor))
+    (ids,), _ = run_task(w, fleet_task(w, FleetOperator, "retire"))
+    behave(w, ids[:1], **fails())
+    results, _ = run_task(w, fleet_task(w, DrainOperator, instance_ids=ids, on_failure="continue"))
+    assert [one["instance_id"] for one in results if one.get("lost")] == ids[:1]
+    verified, _ = run_task(w, fleet_task(w, FleetOperator, "verify"))
+    assert (verified["lost"], verified["retained"]) == (ids[:1], [])

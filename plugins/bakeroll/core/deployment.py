@@ -160,7 +160,7 @@ class Deployment:
                 wave=arguments["wave"],
                 timeout=fleet.drain.timeout,
                 stop_units=fleet.drain.stop_units,
-                on_failure=fleet.drain.on_failure,
+                on_failure=arguments.get("on_failure") or fleet.drain.on_failure,
                 earlier=arguments.get("earlier", ()),
             )
         steps: dict[str, Callable[..., Step]] = {

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
     from bakeroll.core.deployment import Deployment
+    from bakeroll.core.rollout.emptying import OnFailure
 
 
 class FleetOperator(StepOperator):
@@ -57,18 +58,23 @@ class DrainOperator(FleetOperator):
     """Drains up to 50 retired instances and sees them gone; mapped over what ``retire`` retired.
 
     :param instance_ids: at most 50 ids.
+    :param on_failure: ``retain`` or ``continue``; None for what the environment file says.
     """
 
     template_fields: Sequence[str] = ("instance_ids",)
     operator_extra_links = (AutoScalingGroupLink(), CommandLink())
 
-    def __init__(self, *, instance_ids: Sequence[str], **kwargs: Any) -> None:
+    def __init__(
+        self, *, instance_ids: Sequence[str], on_failure: OnFailure | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(step="drain", **kwargs)
         self.instance_ids = instance_ids
+        self.on_failure = on_failure
 
     def plain_arguments(self) -> Mapping[str, Any]:
         """Return what a trigger needs to make the same step."""
-        return {**super().plain_arguments(), "instance_ids": list(self.instance_ids)}
+        policy = {"on_failure": self.on_failure} if self.on_failure else {}
+        return {**super().plain_arguments(), "instance_ids": list(self.instance_ids), **policy}
 
     @property
     def title(self) -> str:

@@ -37,10 +37,19 @@ class FindWaitingOperator(DeploymentOperator):
         found = terminations.find(deployment.clients, fleets, deployment.ledger.peek(), time.time())
         for line in found.told:
             self.log.info(line)
-        for instance_id in found.retained:
+        for line in terminations.tell_of_retained(
+            deployment.clients,
+            deployment.environment.state_bucket,
+            deployment.name,
+            fleets,
+            found=found,
+            run=deployment.owner,
+            now=time.time(),
+        ):
+            self.log.warning(line)
+        for instance_id in (one for ids in found.retained.values() for one in ids):
             self.log.warning(
-                "%s is retained, its log buffers still on its disk, as nobody drained it in time: save them, "
-                "then terminate it by name",
+                "%s is retained, its log buffers still on its disk: save them, then terminate it by name",
                 instance_id,
             )
         if not found.chunks:

@@ -360,10 +360,38 @@ def test_one_that_its_hook_gave_up_is_retained_and_named_by_every_look():
     (bad,) = terminate(w, decrement=False)
     w.settle(70)
     look = find(w)
-    assert look.retained == [bad]
+    assert look.retained == {"web": [bad]}
     assert look.chunks == []
     with pytest.raises(DrainError, match="timed out before it was drained; it is kept, its log buffers on"):
         w.run(drain(w, [bad]))
+
+
+def tell(w):
+    return terminations.tell_of_retained(
+        w.clients, BUCKET, "production", {"web": known(w)}, found=find(w), run="dag/1", now=w.aws.clock.now()
+    )
+
+
+def test_people_are_told_once_of_one_that_its_hook_gave_up():
+    w = idle(heartbeat_seconds=60, default_result="ABANDON")
+    keep_abandoned(w)
+    (bad,) = terminate(w, decrement=False)
+    w.settle(70)
+    listen(w)
+    assert tell(w) == tell(w) == []
+    ((subject, text),) = told(w)
+    assert subject == "bakeroll: production, fleet web: 1 retained without being drained"
+    assert f"{bad}: nobody drained it before drain timed out; it is kept" in text
+    assert record(w, bad)["retained"] is True
+
+
+def test_where_nobody_can_be_told_the_look_says_so():
+    w = idle(heartbeat_seconds=60, default_result="ABANDON")
+    keep_abandoned(w)
+    (bad,) = terminate(w, decrement=False)
+    w.settle(70)
+    (line,) = tell(w)
+    assert f"nobody could be told of {bad}: there is no topic production-drain-failures" in line
 
 
 def test_a_receipt_replaces_a_failure_in_the_record_and_nothing_else_does():

@@ -14,12 +14,13 @@ from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import Clients, error_code, error_text
 from bakeroll.core.config_types import LONGEST_SECONDS
-from bakeroll.core.rollout import commands
+from bakeroll.core.rollout import commands, undrained
 from bakeroll.core.rollout.commands import Invocation
 from bakeroll.core.rollout.emptying import at_work
 from bakeroll.core.rollout.journal import Journal
 from bakeroll.core.rollout.known_fleets import KnownFleet
 from bakeroll.core.rollout.lifecycle_actions import HELD, RETAINED, heartbeat
+from bakeroll.core.rollout.undrained import Records, Undrained
 from bakeroll.core.rollout.waves import DRAIN_CHUNK
 
 if TYPE_CHECKING:
@@ -32,12 +33,12 @@ class Found:
 
     :ivar chunks: what is to be drained, as plain values: ``fleet`` and at most 50 ``instance_ids``.
     :ivar told: lines for the log.
-    :ivar retained: instances that nobody drained in time and that wait for a person.
+    :ivar retained: ids by fleet of the instances that were not drained and wait for a person.
     """
 
     chunks: list[dict[str, object]] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
-    retained: list[str] = field(default_factory=list)
+    retained: dict[str, list[str]] = field(default_factory=dict)
 
 
 def find(clients: Clients, fleets: Mapping[str, KnownFleet], journal: Journal | None, now: float) -> Found:
@@ -64,7 +65,8 @@ def find(clients: Clients, fleets: Mapping[str, KnownFleet], journal: Journal | 
         for group in page["AutoScalingGroups"]:
             name = groups[group["AutoScalingGroupName"]]
             states = {one["InstanceId"]: one["LifecycleState"] for one in group.get("Instances", [])}
-            found.retained.extend(one for one, state in states.items() if state == RETAINED)
+            if kept := [one for one, state in states.items() if state == RETAINED]:
+                found.retained[name] = kept
             waiting = [one for one, state in states.items() if state == HELD]
             if journal and (left := [one for one in waiting if one in theirs]):
                 found.told.append(f"{name}: {', '.join(left)} left to {journal.owner}, which retired them")
@@ -77,6 +79,36 @@ def find(clients: Clients, fleets: Mapping[str, KnownFleet], journal: Journal | 
                 found=found,
             )
     return found
+
+
+def tell_of_retained(
+    clients: Clients,
+    bucket: str,
+    environment: str,
+    fleets: Mapping[str, KnownFleet],
+    *,
+    found: Found,
+    run: str,
+    now: float,
+) -> list[str]:
+    """Tell people, once, of instances that were retained while nobody was there: their hook timed out.
+
+    :param bucket: the state bucket, where it is kept of whom they know.
+    :param run: the run that looks, ``<dag id>/<run id>``.
+    :return: lines for the log, where nobody could be told.
+    """
+    lines = []
+    for name, instance_ids in found.retained.items():
+        records = Records(clients, bucket, environment, fleet=name, group=fleets[name].group, run=run)
+        why = f"nobody drained it before {fleets[name].termination_hook} timed out"
+        news = [Undrained(one, "retained", why) for one in instance_ids if not records.known(one)]
+        if not news:
+            continue
+        if untold := undrained.tell(clients, environment, name, run, news):
+            lines.append(f"nobody could be told of {', '.join(one.instance_id for one in news)}: {untold}")
+        for one in news:
+            records.write(one.instance_id, now, one.facts)
+    return lines
 
 
 def left_to_rollout(journal: Journal | None, now: float) -> set[str]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import ClientError
 
-from bakeroll.core.aws import CONFLICTS, Clients, error_code
+from bakeroll.core.aws import CONFLICTS, MISSING, Clients, error_code
 
 TOPIC = "{environment}-drain-failures"
 """The SNS topic, as terraform/modules/drain names it."""
@@ -72,6 +72,16 @@ class Records:
         self._environment = environment
         self._common = {"environment": environment, **common}
 
+    def known(self, instance_id: str) -> bool:
+        """Tell whether it is kept already what became of an instance."""
+        try:
+            self._s3.head_object(Bucket=self._bucket, Key=self._key(instance_id))
+        except ClientError as error:
+            if error_code(error) not in MISSING:
+                raise
+            return False
+        return True
+
     def write(self, instance_id: str, now: float, facts: dict[str, Any]) -> None:
         """Keep what became of an instance: the first record stays, but a receipt replaces a failure.
 
@@ -79,7 +89,7 @@ class Records:
         """
         at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = json.dumps({**self._common, "instance_id": instance_id, "at": at, **facts}, indent=2).encode()
-        key = f"drains/{self._environment}/{instance_id}.json"
+        key = self._key(instance_id)
         try:
             self._put(key, body, IfNoneMatch="*")
         except ClientError as error:
@@ -97,6 +107,9 @@ class Records:
         except ClientError as error:
             if error_code(error) not in CONFLICTS:
                 raise  # else another attempt, or another run at the same time, wrote its receipt
+
+    def _key(self, instance_id: str) -> str:
+        return f"drains/{self._environment}/{instance_id}.json"
 
     def _put(self, key: str, body: bytes, **condition: str) -> None:
         put: Any = self._s3.put_object  # its type has no names for a condition that is chosen here

@@ -34,6 +34,8 @@ class Settle(FleetStep):
                 {
                     "instances": [one.instance_id for one in fleet.current],
                     "retired": list(record.retired),
+                    "retained": list(record.retained),
+                    "lost": list(record.lost),
                     "template_version": fleet.template_version,
                 },
             )
