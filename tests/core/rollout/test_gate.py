@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import pytest
+from botocore.exceptions import EndpointConnectionError
 
 from bakeroll.core.errors import GateError
 from bakeroll.core.gate_settings import Gate as Settings
@@ -232,6 +233,53 @@ def test_a_retry_does_not_start_the_soak_again():
         w.settle(20)
     w.run(gate(w))
     assert w.aws.clock.now() - began <= SOAK + 2
+
+
+def test_two_at_once_do_no_harm():
+    """A trigger may run twice, and beside an operator that was taken for dead."""
+    w = scaled_out()
+    first, second = gate(w), gate(w, ledger(w.aws, "run-1"))
+    acts = [first.look(), second.look()]
+    acts[0].perform()
+    began = w.record().gate
+    w.settle(10)
+    acts[1].perform()
+    assert w.record().gate == began
+    w.settle(60)
+    w.aws.hypervisor.images[w.image] = SICK
+    patient(w)
+    w.settle(20)
+    said = []
+    for step in (first, second):
+        with pytest.raises(GateError) as failure:
+            step.look()
+        said.append(str(failure.value))
+    assert said[0] == said[1], "the first word stands"
+
+
+def test_the_watch_survives_a_kill_and_a_lost_answer_at_every_call():
+    w = scaled_out()
+    kept = w.clients.s3.put_object
+    for lost in range(3):
+
+        def put(lost=lost, **given):
+            kept(**given)
+            raise EndpointConnectionError(endpoint_url=f"lost {lost}")
+
+        w.clients.s3.put_object = put
+        try:
+            decision = gate(w).look()
+            if isinstance(decision, Act):
+                decision.perform()
+        except EndpointConnectionError:
+            pass
+        w.clients.s3.put_object = kept
+        w.settle(10)
+    began = w.record().gate
+    assert began is not None
+    result = w.run(gate(w))
+    assert result["instances"] == new_ids(w)
+    assert w.record().gate == began
 
 
 def test_a_person_who_clears_a_failed_gate_gets_a_whole_soak():

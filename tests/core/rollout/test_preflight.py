@@ -10,6 +10,7 @@ import pytest
 
 from bakeroll.core import config
 from bakeroll.core.errors import PreflightError
+from bakeroll.core.gate_settings import Gate
 from bakeroll.core.rollout import preflight
 from bakeroll.core.rollout.begin import retain_abandoned
 from bakeroll.core.rollout.fleet_check import AGENT_SECONDS, largest_step
@@ -58,7 +59,7 @@ def test_a_good_fleet_has_neither_problems_nor_notes() -> None:
 
 
 def test_what_a_gate_cannot_ask_is_said_with_the_rest() -> None:
-    gate = config.Gate(alarms=["latency"])
+    gate = Gate(alarms=["latency"])
     settings = {"web": fleet()["web"].model_copy(update={"gate": gate})}
     assert "there is no CloudWatch alarm latency in this account and region" in problem(ready(), settings)
 
