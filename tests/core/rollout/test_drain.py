@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from tests.core.rollout.drains import behave, retired, sent
-from tests.core.rollout.harness import ledger
+from tests.core.rollout.harness import DOCUMENT, ledger, world
 
 
 def test_receipts_name_what_was_buffered():
@@ -47,3 +48,16 @@ def test_a_drain_that_was_sent_by_a_dead_worker_is_not_sent_again():
     w.settle(5)
     w.run(w.drain(ids, ledger(w.aws, "run-1")))
     assert [sorted(one) for one in sent(w)] == [sorted(ids)]
+
+
+def test_what_a_person_tried_while_the_instance_served_is_no_receipt():
+    w = world(2, maximum=4)
+    old = [one.instance_id for one in w.picture().instances]
+    w.release()
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    w.clients.ssm.send_command(DocumentName=DOCUMENT, InstanceIds=old[:1])
+    w.settle(30)
+    (ids,) = w.run(w.step(Retire))
+    w.run(w.drain(ids))
+    assert [sorted(one) for one in sent(w)] == [sorted(ids), old[:1]]

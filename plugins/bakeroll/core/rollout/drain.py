@@ -14,7 +14,7 @@ from typing import Any
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout import commands, undrained
+from bakeroll.core.rollout import terminations, undrained
 from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
 from bakeroll.core.rollout.emptying import GRACE_SECONDS, Emptying, OnFailure, Picture
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger, deadline_name
@@ -59,6 +59,7 @@ class Drain(Emptying):
         )
         self._ledger = ledger
         self._wave = wave
+        self._began: dict[str, float] | None = None
         self._untold = ""
 
     def now(self) -> float:
@@ -91,11 +92,17 @@ class Drain(Emptying):
         known = {one.command_id for each in self._ids for one in picture.invocations.get(each, [])}
         return sorted(known)
 
-    def _picture(self, place: Place, since: float) -> Picture:
+    def _picture(self, place: Place, opened_at: float) -> Picture:
+        """Look at the instances, and at what was asked of them since their terminations began."""
         found = self._clients.autoscaling.describe_auto_scaling_instances(InstanceIds=self._ids)
+        if self._began is None:
+            self._began = terminations.termination_times(
+                self._clients.autoscaling, place.group, self._ids, self.now()
+            )
+        since = {instance_id: max(opened_at, began) for instance_id, began in self._began.items()}
         return Picture(
             {one["InstanceId"]: one["LifecycleState"] for one in found["AutoScalingInstances"]},
-            commands.invocations(self._clients.ssm, place.drain_document, since),
+            terminations.asked_since(self._clients, place.drain_document, since),
         )
 
     def _may_act(self) -> None:
