@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from bakeroll.core.errors import PreflightError
+from bakeroll.core.rollout import preflight, shapes
 from tests.core.rollout.harness import World, world
 from tests.fleets import new_version
 
@@ -26,7 +28,7 @@ def rolled(w: World) -> None:
     fleet = w.picture()
     assert not fleet.old
     assert fleet.ready_current == fleet.desired == len(old)
-    assert {one["instance_id"] for one in result["drained"]} == old
+    assert {one["instance_id"] for one in result["drained"]} >= old
     assert {key: group(w)[key] for key in before} == before
     assert not [one for one in fleet.counted if one.protected != before["NewInstancesProtectedFromScaleIn"]]
     assert group(w)["SuspendedProcesses"] == []
@@ -174,3 +176,99 @@ def test_a_second_termination_hook_is_left_to_its_owner() -> None:
     w.release()
     rolled(w)
     assert w.aws.calls.count("autoscaling", "CompleteLifecycleAction") == 2
+
+
+def mix(w: World, *types: str, on_demand_percent: int = 100) -> None:
+    """Give the group a mixed instances policy in place of its own template."""
+    policy: Any = {
+        "LaunchTemplate": {
+            "LaunchTemplateSpecification": {"LaunchTemplateId": w.made.template_id, "Version": "1"},
+            "Overrides": [{"InstanceType": each} for each in types],
+        },
+        "InstancesDistribution": {
+            "OnDemandPercentageAboveBaseCapacity": on_demand_percent,
+            "SpotAllocationStrategy": "price-capacity-optimized",
+        },
+    }
+    w.clients.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=w.made.group,
+        MixedInstancesPolicy=policy,
+    )
+    w.settle(600)
+
+
+def point(w: World, version: str) -> None:
+    """Have the group launch from another version."""
+    asg: Any = group(w)
+    w.clients.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName=w.made.group, **shapes.pointed_at(asg, version)
+    )
+
+
+def test_a_mixed_instances_policy_forth_and_back() -> None:
+    w = world(3, maximum=6)
+    mix(w, "t3.small", "t3.medium")
+    policy: Any = group(w)["MixedInstancesPolicy"]
+    number = new_version(w.aws, w.made, w.aws.image("application-2"))
+    point(w, number)
+    assert len(w.picture().old) == 3
+    rolled(w)
+    assert {one["InstanceType"] for one in group(w)["Instances"]} <= {"t3.small", "t3.medium"}
+    point(w, "1")
+    rolled(w)
+    after: Any = group(w)["MixedInstancesPolicy"]
+    assert after["InstancesDistribution"] == policy["InstancesDistribution"]
+    assert after["LaunchTemplate"]["Overrides"] == policy["LaunchTemplate"]["Overrides"]
+    assert after["LaunchTemplate"]["LaunchTemplateSpecification"]["Version"] == "1"
+
+
+def test_each_market_of_a_mixed_instances_policy_has_its_quota() -> None:
+    w = world(4, maximum=8, heartbeat_seconds=900)
+    mix(w, "t3.small", "t3.xlarge", on_demand_percent=50)
+    w.clients.autoscaling.put_lifecycle_hook(
+        AutoScalingGroupName=w.made.group, LifecycleHookName=w.made.hook, DefaultResult="CONTINUE"
+    )
+    journal = w.ledger.peek()
+    assert journal is not None
+    quotas = w.aws.cloud.quotas
+    running = w.picture().counted
+    assert len(running) == 4
+
+    def vcpus() -> tuple[list[str], list[str]]:
+        found = preflight.look(w.clients, journal, {}, w.aws.clock.now())
+        return [one for one in found.problems if "vCPUs" in one], [
+            one for one in found.notes if "vCPUs" in one
+        ]
+
+    assert vcpus() == ([], [])
+    quotas["ec2", "L-34B43A08"].applied = 3
+    problems, notes = vcpus()
+    assert len(problems) == 1
+    assert "Standard spot vCPUs run and a wave needs 4 more, the account's quota is 3" in problems[0]
+    quotas["ec2", "L-34B43A08"].applied = 4096
+    used = sum(4 if one["InstanceType"] == "t3.xlarge" else 2 for one in on_demand(w))
+    quotas["ec2", "L-1216C47A"].applied = used + 4
+    problems, notes = vcpus()
+    assert problems == []
+    assert "room for a wave of the smallest instance types (4), not of the largest (8)" in notes[0]
+
+
+def on_demand(w: World) -> list[dict[str, Any]]:
+    """Return the running instances that are no spot instances."""
+    found = w.clients.ec2.describe_instances(
+        Filters=[{"Name": "instance-state-name", "Values": ["pending", "running"]}]
+    )
+    each = [dict(one) for reservation in found["Reservations"] for one in reservation["Instances"]]
+    return [one for one in each if one.get("InstanceLifecycle") != "spot"]
+
+
+def test_a_warm_pool_would_bring_the_old_image_and_is_refused() -> None:
+    w = world(heartbeat_seconds=900)
+    w.clients.autoscaling.put_warm_pool(AutoScalingGroupName=w.made.group, MinSize=2)
+    w.settle()
+    journal = w.ledger.peek()
+    assert journal is not None
+    found = preflight.look(w.clients, journal, {}, w.aws.clock.now())
+    assert [one for one in found.problems if "delete-warm-pool" in one]
+    with pytest.raises(PreflightError, match="from which new capacity would come with the old image"):
+        preflight.insist("production", found)
