@@ -104,7 +104,7 @@ def _undrained(dag_run: DagRun, session: Session) -> list[str]:
     query = XComModel.get_many(key=UNDRAINED_KEY, dag_ids=dag_run.dag_id, run_id=dag_run.run_id)
     values = session.execute(query.with_only_columns(XComModel.value)).all()
     named = [str(one) for row in values for one in XComModel.deserialize_value(row)]
-    return [f"not drained: {', '.join(sorted(named))}"] if named else []
+    return [f"not drained: {', '.join(sorted(set(named)))}"] if named else []
 
 
 def _version(dag_run: DagRun, session: Session) -> str:

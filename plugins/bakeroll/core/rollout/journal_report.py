@@ -114,6 +114,7 @@ def _fleet_facts(record: FleetRecord, states: Mapping[str, str], now: float) -> 
         "raised": _raised(record.surge) if record.surge else None,
         "retired": _named(record.retired, states),
         "lost": _named(record.lost, states),
+        "retained": _named(record.retained, states),
         "deadlines": ", ".join(f"{step} {_when(end, now)}" for step, end in ends),
         **_others(record, _FLEET_SAID),
     }
@@ -148,7 +149,7 @@ _JOURNAL_SAID = frozenset(
 _FLEET_SAID = frozenset(
     {
         *("group", "launch_template_id", "termination_hook", "drain_document", "waves", "template_before"),
-        *("before", "surge", "retired", "lost", "deadlines"),
+        *("before", "surge", "retired", "lost", "retained", "deadlines"),
     }
 )
 
