@@ -14,7 +14,7 @@ unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGUMENTS ?=
 ENV ?= production
 
-.PHONY: help demo up down celery journal test check format
+.PHONY: help demo up down celery journal test kills check format
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -43,6 +43,11 @@ test: ## every test; PYTEST_ARGUMENTS="-k name" chooses some
 	@$(PYTHON) -m tools.set_up test
 	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
 	exec python -m tools.tests $(PYTEST_ARGUMENTS)
+
+kills: ## kill -9 of every task and of Airflow itself, one after the other, on real machines: a quarter of an hour
+	@$(PYTHON) -m tools.set_up test
+	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
+	exec python -m pytest --phase=kills tests/kills $(PYTEST_ARGUMENTS)
 
 check: ## format, lint, types, import contract, Terraform, Packer, Ansible, Compose file, Dockerfile
 	@$(PYTHON) -m tools.set_up check
