@@ -115,10 +115,6 @@ class Kills:
         self._note(name, self._task(run_id, task_id), count)
         airflow.start_process(self.settings, self.running.variables, name)
 
-    def client(self, service: str) -> Any:
-        """Return a client of the account."""
-        return inventory.client(self.settings, service)
-
     def _task(self, run_id: str, task_id: str) -> Task | None:
         tasks = self.running.client.tasks(DAG_ID, run_id)
         return next((task for task in tasks if task.task_id == task_id), None)

@@ -7,23 +7,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import boto3
-from botocore.config import Config
-
-from demo.settings import ENVIRONMENT, FLEET, OPERATOR_KEY, REGION, Settings, environment
+from demo.settings import ENVIRONMENT, FLEET, Settings, environment
+from tests.end_to_end.running_stage import client
 from tests.kills import processes
-
-
-def client(settings: Settings, service: str) -> Any:
-    """Return a client of the account, as somebody who is no deployment."""
-    return boto3.client(
-        service,
-        endpoint_url=settings.endpoint_url,
-        region_name=REGION,
-        aws_access_key_id=OPERATOR_KEY,
-        aws_secret_access_key=OPERATOR_KEY,
-        config=Config(proxies={}, retries={"mode": "standard", "max_attempts": 5}),
-    )
 
 
 def count(settings: Settings) -> dict[str, Any]:
