@@ -20,7 +20,7 @@ from demo.stage import Stage
 from tests.end_to_end.conftest import own_settings, require_everything
 from tests.kills import inventory, processes
 
-HEARTBEAT_TIMEOUT = 20
+HEARTBEAT_TIMEOUT = 30
 """Seconds until the scheduler takes a task that says nothing for dead; Airflow's default is 300."""
 PATIENCE_SECONDS = 600.0
 LOOK_SECONDS = 0.02
@@ -176,9 +176,9 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL="3",
         SCHEDULER__TASK_INSTANCE_HEARTBEAT_SEC="3",
         # A scheduler that was killed is missed for so long; its successor then takes over its tasks.
-        SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD="10",
+        SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD="30",
         SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL="10",
-        TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD="10",
+        TRIGGERER__TRIGGERER_HEALTH_CHECK_THRESHOLD="20",
     )
     said: list[str] = []
 
