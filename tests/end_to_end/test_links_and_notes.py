@@ -35,7 +35,7 @@ def asked(outcome: Outcome, run: int, path: str = "", **params: int) -> Any:
 @pytest.mark.parametrize("task_id", LINKS)
 def test_each_task_links_to_what_it_worked_on(outcome: Outcome, task_id: str) -> None:
     mapped = {"map_index": 0} if task_id.endswith(".drain") else {}
-    links = asked(outcome, 2, f"/taskInstances/{task_id}/links", **mapped)["extra_link_entries"]
+    links = asked(outcome, 2, f"/taskInstances/{task_id}/links", **mapped)["extra_links"]
     assert {name for name, address in links.items() if address} == LINKS[task_id], links
     assert all(address.startswith(CONSOLE) for address in links.values() if address), links
 
