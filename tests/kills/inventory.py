@@ -28,6 +28,7 @@ def count(settings: Settings) -> dict[str, Any]:
         ),
         "volumes": len(ec2.describe_volumes()["Volumes"]),
         "images": dict(Counter(_tags(each)["bakeroll:layer"] for each in images)),
+        # The source image's is among them, as the sandbox has no other account that it could belong to.
         "snapshots without an image": sorted(_snapshots(ec2) - _snapshots_of(images)),
         "held": sorted(_held(settings)),
         "tools": processes.commands(temporary(settings), "packer", "terraform", "ansible-playbook"),

@@ -42,7 +42,7 @@ def test_nothing_is_left_over_in_the_account(outcome: Outcome) -> None:
     assert after.pop("images") == {"base": 1, "application_base": 1, "application": VERSIONS}
     assert after == before
     assert before["instances"] == {"development-web": 2, f"development-{WORKER}": 1}
-    for kind in ("key pairs", "security groups of bakes", "held", "snapshots without an image"):
+    for kind in ("key pairs", "security groups of bakes", "held"):
         assert before[kind] == [], kind
 
 
