@@ -60,7 +60,7 @@ def test_a_unit_that_does_not_stop_is_killed_in_time(machines: Any) -> None:
     )
     began = time.monotonic()
     machines.terminate(spec)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40  # killed after 10
 
 
 def test_an_open_login_does_not_hold_up_a_stop(machines: Any) -> None:
