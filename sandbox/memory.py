@@ -92,6 +92,10 @@ class MemoryTemplates:
         """Remove a version."""
         del self._versions[template_id][int(version)]
 
+    def numbers(self, template_id: str) -> list[str]:
+        """Return the versions that a template has."""
+        return [str(number) for number in self._versions.get(template_id, {})]
+
     def resolve(self, template: str, version: str) -> tuple[str, str, str, Mapping[str, Any]]:
         """Find one version's data."""
         by_name = {name: each for each, name in self._names.items()}

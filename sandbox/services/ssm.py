@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from sandbox.gateway.moto import Moto
 from sandbox.model.account import Account
 from sandbox.model.commands import STDERR_LIMIT, STDOUT_LIMIT, Command, Invocation
 from sandbox.model.errors import ServiceError
 from sandbox.model.instances import Instance
 from sandbox.services.paging import page
-from sandbox.wire.app import Handler
+
+if TYPE_CHECKING:
+    from sandbox.wire.app import Handler
 
 Params = dict[str, Any]
 
@@ -25,12 +26,19 @@ LIST_OUTPUT_LIMIT = 2500
 """Characters of a plugin's output in ListCommandInvocations (API reference, CommandPlugin)."""
 
 
+class Documents(Protocol):
+    """Where documents are kept: moto, or something of its shape."""
+
+    def call(self, service: str, action: str, params: Mapping[str, Any]) -> dict[str, Any]:
+        """Answer GetDocument."""
+
+
 class SsmActions:
     """Run Command and the inventory of agents."""
 
-    def __init__(self, account: Account, moto: Moto) -> None:
+    def __init__(self, account: Account, documents: Documents) -> None:
         self._account = account
-        self._moto = moto
+        self._documents = documents
 
     def actions(self) -> dict[str, Handler]:
         """Return the handlers."""
@@ -52,7 +60,7 @@ class SsmActions:
         asked = {"Name": params["DocumentName"]}
         if params.get("DocumentVersion"):
             asked["DocumentVersion"] = params["DocumentVersion"]
-        document = self._moto.call("ssm", "GetDocument", asked)
+        document = self._documents.call("ssm", "GetDocument", asked)
         command = self._account.commands.send(
             document=_content(document),
             document_name=params["DocumentName"],
@@ -149,7 +157,7 @@ class SsmActions:
         return {"InstanceInformationList": items} | token
 
     def _step_name(self, command: Command) -> str | None:
-        document = _content(self._moto.call("ssm", "GetDocument", {"Name": command.document_name}))
+        document = _content(self._documents.call("ssm", "GetDocument", {"Name": command.document_name}))
         steps = document.get("mainSteps") or [{}]
         name = steps[0].get("name")
         return str(name) if name else None

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.compat import HTTPHeaders
-from botocore.exceptions import ConnectionClosedError, HTTPClientError, ReadTimeoutError
 from moto.core.request import Request
 
 from sandbox.faults.errors import NoAnswerError
+from sandbox.wire.silence import no_answer
 
 if TYPE_CHECKING:
     from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -67,16 +67,6 @@ def attach(client: Any, app: WSGIApplication) -> None:
         return AWSResponse(request.url, status, HTTPHeaders.from_dict(headers), _Body(answer))
 
     client.meta.events.register("before-send", send)
-
-
-def no_answer(fault: NoAnswerError, url: str, read_timeout: float) -> HTTPClientError:
-    """Return what botocore raises where the connection stays silent and is closed.
-
-    :param read_timeout: seconds after which the client hangs up itself.
-    """
-    if fault.seconds >= read_timeout:
-        return ReadTimeoutError(endpoint_url=url)
-    return ConnectionClosedError(endpoint_url=url)
 
 
 class _Body(io.BytesIO):

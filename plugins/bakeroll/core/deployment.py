@@ -34,10 +34,16 @@ class Deployment:
     :param environment_file: the environment's YAML file.
     :param owner: the run that acts, ``<dag id>/<run id>``.
     :param clients: makes the clients for an environment.
+    :param now: the clock, in seconds since the epoch.
     """
 
     def __init__(
-        self, environment_file: Path, owner: str, clients: Callable[[config.Environment], Clients]
+        self,
+        environment_file: Path,
+        owner: str,
+        clients: Callable[[config.Environment], Clients],
+        *,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.name = environment_file.stem
         # <repository>/dags/environments/<name>.yaml
@@ -45,7 +51,8 @@ class Deployment:
         self.environment = config.load(environment_file)
         self.owner = owner
         self.clients = clients(self.environment)
-        self.ledger = Ledger(self.clients.s3, self.environment.state_bucket, self.name, owner, now=time.time)
+        self.now = now
+        self.ledger = Ledger(self.clients.s3, self.environment.state_bucket, self.name, owner, now=now)
 
     @contextmanager
     def kept_alive(self, warn: Callable[[str], object]) -> Iterator[None]:
@@ -125,7 +132,7 @@ class Deployment:
             instance_ids,
             place=known[fleet],
             run=self.owner,
-            clock=time.time,
+            clock=self.now,
             earlier=earlier,
         )
 

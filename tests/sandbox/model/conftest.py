@@ -22,6 +22,7 @@ TYPES = {
     "string": str,
     "boolean": bool,
     "integer": int,
+    "long": int,
     "float": (int, float),
     "double": (int, float),
     "timestamp": datetime,

@@ -1,0 +1,188 @@
+"""A client of boto3's shape without a wire: parameters are checked as boto3 does, then the model is called.
+
+What botocore itself does with a call is botocore's here too: operation names, the service model, the
+validator and its ParamValidationError, paginators, and ClientError with the code that the service gave.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache, partial
+from typing import Any
+
+import botocore.session
+from botocore import xform_name
+from botocore.exceptions import ClientError, OperationNotPageableError, ParamValidationError
+from botocore.model import OperationModel, ServiceModel
+from botocore.paginate import Paginator, PaginatorModel
+from botocore.validate import ParamValidator
+
+from sandbox.direct.retries import Retries
+from sandbox.faults.errors import NoAnswerError
+from sandbox.faults.layer import Faults
+from sandbox.model.errors import ServiceError
+from sandbox.wire.silence import no_answer
+
+Params = dict[str, Any]
+Answer = dict[str, Any]
+Handler = Callable[[Params], Mapping[str, Any] | None]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call as it leaves a client, its parameters checked."""
+
+    service: str
+    operation: str
+    params: Params
+    principal: str
+
+
+Around = Callable[[Call, Callable[[], Answer]], Answer]
+"""Called with each try of a call and with what performs it: may look before and after, or break off."""
+
+READ_TIMEOUT_SECONDS = 60.0
+"""botocore's own."""
+
+
+def straight(_call: Call, perform: Callable[[], Answer]) -> Answer:
+    """Perform a call and do nothing else."""
+    return perform()
+
+
+@dataclass(frozen=True)
+class Meta:
+    """What a boto3 client tells of itself."""
+
+    region_name: str
+    service_model: ServiceModel
+
+
+class DirectClient:
+    """One service's client.
+
+    :param service: boto3's name of it.
+    :param handlers: by operation.
+    :param principal: who calls.
+    :param region: whose endpoint it calls.
+    :param faults: what each try of a call passes.
+    :param retries: tries again as botocore does.
+    :param around: sees each try of a call.
+    """
+
+    def __init__(
+        self,
+        service: str,
+        handlers: Mapping[str, Handler],
+        principal: str,
+        *,
+        region: str,
+        faults: Faults,
+        retries: Retries,
+        around: Around = straight,
+    ) -> None:
+        self._service = service
+        self._handlers = handlers
+        self._principal = principal
+        self._faults = faults
+        self._retries = retries
+        self._around = around
+        self.meta = Meta(region, _session().get_service_model(service))
+
+    def __getattr__(self, name: str) -> Callable[..., Answer]:
+        """Return the method of an operation, as boto3 names it."""
+        operation = operations(self._service).get(name)
+        if operation is None:
+            raise AttributeError(f"{self._service} has no operation {name}")
+        method = partial(self._call, operation)
+        self.__dict__[name] = method
+        return method
+
+    def get_paginator(self, name: str) -> Paginator[Answer]:
+        """Return botocore's own paginator of an operation."""
+        operation = operations(self._service)[name]
+        config = _paginators(self._service).get(operation.name)
+        if config is None:
+            raise OperationNotPageableError(operation_name=name)
+        return Paginator(getattr(self, name), config, operation)
+
+    def _call(self, operation: OperationModel, **params: Any) -> Answer:
+        _validate(operation, params)
+        call = Call(self._service, operation.name, params, self._principal)
+        return self._retries.run(operation, lambda: self._try(call))
+
+    def _try(self, call: Call) -> Answer:
+        try:
+            return self._faults.around(
+                call.service,
+                call.operation,
+                call.principal,
+                lambda: self._around(call, lambda: self._perform(call)),
+                key=str(call.params),
+            )
+        except ServiceError as error:
+            raise refused(call.operation, error) from None
+        except NoAnswerError as fault:
+            url = f"https://{call.service}.direct/"
+            raise no_answer(fault, url, READ_TIMEOUT_SECONDS) from fault
+
+    def _perform(self, call: Call) -> Answer:
+        handler = self._handlers.get(call.operation)
+        if handler is None:
+            what = f"The direct account does not model {call.operation} of {call.service}."
+            raise ServiceError("InvalidAction", what)
+        return dict(handler(call.params) or {})
+
+
+def refused(operation: str, error: ServiceError) -> ClientError:
+    """Return a service's refusal as boto3 raises it."""
+    return ClientError(
+        {
+            "Error": {"Code": error.code, "Message": error.message},
+            "ResponseMetadata": {
+                "HTTPStatusCode": error.http_status,
+                "RequestId": "direct",
+                "HostId": "",
+                "HTTPHeaders": {},
+                "RetryAttempts": 0,
+            },
+        },
+        operation,
+    )
+
+
+@cache
+def operations(service: str) -> dict[str, OperationModel]:
+    """Return a service's operations by the names of boto3's methods."""
+    model = _session().get_service_model(service)
+    return {xform_name(name): model.operation_model(name) for name in model.operation_names}
+
+
+def _validate(operation: OperationModel, params: Params) -> None:
+    if operation.input_shape is None:
+        if params:
+            raise ParamValidationError(report=f"{operation.name} takes no parameters")
+        return
+    report = ParamValidator().validate(params, operation.input_shape)
+    if report.has_errors():
+        raise ParamValidationError(report=report.generate_report())
+
+
+@cache
+def _session() -> botocore.session.Session:
+    return botocore.session.get_session()
+
+
+@cache
+def _paginators(service: str) -> dict[str, dict[str, Any]]:
+    loader = _session().get_component("data_loader")
+    model = PaginatorModel(loader.load_service_model(service, "paginators-1"))
+    names = [operation.name for operation in operations(service).values()]
+    found = {}
+    for name in names:
+        try:
+            found[name] = model.get_paginator(name)
+        except ValueError:
+            continue  # the operation has no pages
+    return found

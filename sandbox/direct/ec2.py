@@ -1,0 +1,126 @@
+"""What a rollout asks of EC2: launch template versions, tags of images, consoles, instances."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from sandbox.direct.client import Handler, Params
+from sandbox.memory import MemoryTemplates
+from sandbox.model.account import Account
+from sandbox.model.errors import ServiceError
+from sandbox.model.ports import LaunchError
+
+USER_INITIATED = "Client.UserInitiatedShutdown: User initiated shutdown"
+
+
+class DirectEc2:
+    """EC2's handlers over the model and the templates in memory."""
+
+    def __init__(self, account: Account, templates: MemoryTemplates) -> None:
+        self._account = account
+        self._templates = templates
+        self.image_tags: dict[str, dict[str, str]] = {}
+        """Tags by image id."""
+
+    def handlers(self) -> dict[str, Handler]:
+        """Return EC2's handlers."""
+        return {
+            "CreateTags": self.create_tags,
+            "DeleteTags": self.delete_tags,
+            "DescribeImages": self.describe_images,
+            "DescribeInstances": self.describe_instances,
+            "DescribeLaunchTemplateVersions": self.describe_versions,
+            "GetConsoleOutput": self.console_output,
+            "TerminateInstances": self.terminate,
+        }
+
+    def describe_versions(self, params: Params) -> dict[str, Any]:
+        """Describe versions of one template; one that does not exist refuses the whole call."""
+        template = params.get("LaunchTemplateId") or params.get("LaunchTemplateName") or ""
+        versions = params.get("Versions") or self._templates.numbers(template)
+        found = []
+        for version in versions:
+            try:
+                template_id, name, number, data = self._templates.resolve(template, version)
+            except LaunchError as refusal:
+                raise ServiceError(refusal.code, refusal.message) from None
+            found.append(
+                {
+                    "LaunchTemplateId": template_id,
+                    "LaunchTemplateName": name,
+                    "VersionNumber": int(number),
+                    "DefaultVersion": self._templates.defaults[template_id] == int(number),
+                    "LaunchTemplateData": dict(data),
+                }
+            )
+        return {"LaunchTemplateVersions": found}
+
+    def console_output(self, params: Params) -> dict[str, Any]:
+        """Show a console, decoded as boto3 does."""
+        instance = self._account.instances.get(params["InstanceId"])
+        return {
+            "InstanceId": instance.instance_id,
+            "Output": self._account.hypervisor.console_output(instance.instance_id),
+            "Timestamp": datetime.fromtimestamp(self._account.clock.now(), UTC),
+        }
+
+    def describe_images(self, params: Params) -> dict[str, Any]:
+        """Describe images that were given tags, by id."""
+        ids = params.get("ImageIds") or list(self.image_tags)
+        return {
+            "Images": [
+                {"ImageId": each, "State": "available", "Tags": _tags(self.image_tags.get(each, {}))}
+                for each in ids
+            ]
+        }
+
+    def create_tags(self, params: Params) -> dict[str, Any]:
+        """Tag images."""
+        for resource in params["Resources"]:
+            tags = {tag["Key"]: tag["Value"] for tag in params["Tags"]}
+            self.image_tags.setdefault(resource, {}).update(tags)
+        return {}
+
+    def delete_tags(self, params: Params) -> dict[str, Any]:
+        """Remove tags of images."""
+        for resource in params["Resources"]:
+            for tag in params.get("Tags", ()):
+                self.image_tags.get(resource, {}).pop(tag["Key"], None)
+        return {}
+
+    def describe_instances(self, params: Params) -> dict[str, Any]:
+        """Describe instances by id."""
+        ids = params.get("InstanceIds") or [each.instance_id for each in self._account.instances]
+        instances = [self._account.instances.get(each) for each in ids]
+        return {
+            "Reservations": [
+                {
+                    "Instances": [
+                        {
+                            "InstanceId": each.instance_id,
+                            "ImageId": each.spec.image_id,
+                            "InstanceType": each.spec.instance_type,
+                            "LaunchTime": datetime.fromtimestamp(each.launch_time, UTC),
+                            "PrivateIpAddress": each.private_ip,
+                            "State": {"Name": each.state},
+                            "StateTransitionReason": each.reason,
+                        }
+                    ]
+                }
+                for each in instances
+            ]
+        }
+
+    def terminate(self, params: Params) -> dict[str, Any]:
+        """Terminate instances past their groups."""
+        for each in params["InstanceIds"]:
+            self._account.instances.get(each)
+        for each in params["InstanceIds"]:
+            self._account.instances.terminate(each, USER_INITIATED)
+        return {}
+
+
+def _tags(tags: Mapping[str, str]) -> list[dict[str, str]]:
+    return [{"Key": key, "Value": value} for key, value in tags.items()]
