@@ -64,14 +64,48 @@ def next_surge(fleet: Fleet, record: FleetRecord, share: str) -> Surge | None:
     needed = share_of(live_target(fleet, record), share) - len(fleet.current) - fleet.launching
     if needed <= 0:
         return None
-    peak = capacity(fleet) + needed
+    return surge_upon(fleet, left + needed, needed)
+
+
+def surge_upon(fleet: Fleet, amount: int, more: int) -> Surge:
+    """Return a surge that raises what there is now.
+
+    :param amount: how much of the capacity is ours then.
+    :param more: how much is added now.
+    """
+    base = capacity(fleet)
+    peak = base + more
     return Surge(
-        amount=left + needed,
+        amount=amount,
         minimum=peak,
         previous=fleet.minimum,
         maximum=max(fleet.maximum, peak),
         maximum_before=fleet.maximum,
+        base=base,
     )
+
+
+def shifted(fleet: Fleet, before: Before | None, surge: Surge) -> Surge | None:
+    """Return the surge upon a capacity that others have changed since its intent; None if nobody has.
+
+    Until the minimum is raised, a changed desired capacity is theirs: a surge that counted it as its own
+    would take it away in the end.
+    """
+    if surge.applied or surge.base is None or fleet.minimum != surge.previous:
+        return None
+    if capacity(fleet) == surge.base or _was_raised(fleet, before, surge):
+        return None
+    return surge_upon(fleet, surge.amount, surge.minimum - surge.base)
+
+
+def _was_raised(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+    """Tell whether capacity was raised already, and somebody has put the minimum back since.
+
+    The same call protects new instances. (Where they were protected anyhow, AWS shows no difference between
+    that and somebody who wanted as many instances more as the surge.)
+    """
+    first = before is not None and not before.protected and surge.previous == before.minimum
+    return first and fleet.new_instances_protected and capacity(fleet) == surge.minimum
 
 
 def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
@@ -79,8 +113,6 @@ def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
 
     Where somebody sets what we had set already (a suspended AZRebalance, say), AWS shows no difference.
     """
-    if not surge.applied:
-        return before
     return Before(
         minimum=before.minimum if surge.owns(fleet.minimum) else fleet.minimum,
         maximum=before.maximum if surge.owns_maximum(fleet.maximum) else fleet.maximum,

@@ -60,6 +60,7 @@ class Drain(Emptying):
         self._ledger = ledger
         self._wave = wave
         self._began: dict[str, float] | None = None
+        self._untold = ""
 
     def now(self) -> float:
         """Return the journal's time."""
@@ -188,13 +189,11 @@ class Drain(Emptying):
         )
         for one in news:
             records.write(one.instance_id, self.now(), one.facts)
-        untold = undrained.tell(self._clients, journal.environment, self._name, journal.owner, news)
+        self._untold = undrained.tell(self._clients, journal.environment, self._name, journal.owner, news)
         told = [one.instance_id for one in news]
         self._ledger.update_fleet(
             self._name,
-            lambda record: record.model_copy(
-                update={"told": tuple(dict.fromkeys((*record.told, *told))), "untold": untold}
-            ),
+            lambda record: record.model_copy(update={"told": tuple(dict.fromkeys((*record.told, *told)))}),
         )
 
     @staticmethod
@@ -243,7 +242,7 @@ class Drain(Emptying):
             [
                 f"{len(self._ids) - len(failed)} of {len(self._ids)} instances drained and gone{words}",
                 *(one.sentence.removesuffix(".") for one in failed),
-                *([f"Nobody could be told: {record.untold}"] if failed and record.untold else []),
+                *([f"Nobody could be told: {self._untold}"] if self._untold else []),
             ]
         )
         named = {one.instance_id for one in failed}

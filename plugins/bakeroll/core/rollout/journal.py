@@ -45,6 +45,7 @@ class Surge(_Record):
     :ivar previous: MinSize as it stands until then.
     :ivar maximum: MaxSize as we set it, or are about to.
     :ivar maximum_before: MaxSize as it stands until then; None where it is not changed.
+    :ivar base: the capacity that there was when the intent was noted; None in an older journal.
     :ivar applied: whether the raise was seen to have happened.
     :ivar retiring: instances that are terminated by name, each with a decrement.
     """
@@ -54,6 +55,7 @@ class Surge(_Record):
     previous: int
     maximum: int
     maximum_before: int | None = None
+    base: int | None = None
     applied: bool = False
     retiring: tuple[str, ...] = ()
 
@@ -122,9 +124,7 @@ class FleetRecord(_Record):
     undrained: dict[str, str] = Field(default_factory=dict)
     """Why, by instance id; of all that are lost or retained."""
     told: tuple[str, ...] = ()
-    """Those of them that people were told of, as far as they could be."""
-    untold: str = ""
-    """Why nobody could be told, at the last time."""
+    """Those of them that people were told of."""
     gate: Watch | None = None
     exposure: dict[str, Exposure] = Field(default_factory=dict)
     """By number of the wave, for each that is through."""

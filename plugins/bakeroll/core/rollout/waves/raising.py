@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from bakeroll.core.rollout.capacity import REBALANCE, live_target, next_surge, raised, set_by_others
+from bakeroll.core.rollout.capacity import (
+    REBALANCE,
+    capacity,
+    live_target,
+    next_surge,
+    raised,
+    set_by_others,
+    shifted,
+)
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import Before, FleetRecord, Surge
 from bakeroll.core.rollout.waves.step import FleetStep
@@ -19,7 +27,12 @@ class RaisingStep(FleetStep):
             return Act(
                 f"take what somebody set meanwhile as the group's own: MinSize {theirs.minimum}, MaxSize "
                 f"{theirs.maximum}",
-                lambda: self._adopt(fleet, surge, theirs),
+                lambda: self._adopt(fleet, record, surge, theirs),
+            )
+        if anew := shifted(fleet, record.before, surge):
+            return Act(
+                f"note the intent anew: desired capacity is {fleet.desired} meanwhile",
+                lambda: self._change(surge, {"surge": anew}),
             )
         if not raised(fleet, surge):
             return Act(
@@ -47,15 +60,16 @@ class RaisingStep(FleetStep):
             lambda: self._intend_surge(fleet, record, wanted),
         )
 
-    def _adopt(self, fleet: Fleet, surge: Surge, theirs: Before) -> None:
+    def _adopt(self, fleet: Fleet, record: FleetRecord, surge: Surge, theirs: Before) -> None:
         update: dict[str, object] = {}
         if not surge.owns_maximum(fleet.maximum):
             update = {"maximum": max(fleet.maximum, surge.minimum), "maximum_before": fleet.maximum}
         if not surge.owns(fleet.minimum):
             update["previous"] = fleet.minimum
         if fleet.minimum > surge.minimum and not surge.owns(fleet.minimum):
-            # A minimum above ours has taken our capacity for its own; one below is raised again.
-            update |= {"amount": 0, "minimum": fleet.minimum, "retiring": ()}
+            # A minimum above ours has taken so much of our capacity for its own; one below is raised again.
+            live = max(live_target(fleet, record), fleet.minimum)
+            update |= {"amount": max(0, capacity(fleet) - live), "minimum": fleet.minimum, "retiring": ()}
         self._change(surge, {"before": theirs, "surge": surge.model_copy(update=update)})
 
     def _intend_surge(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> None:

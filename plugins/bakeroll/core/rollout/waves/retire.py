@@ -58,7 +58,12 @@ class Retire(RaisingStep):
                 return act
         victim = next((one for one in victims if may_go(fleet, one, live)), None)
         if victim:
-            return Act(f"terminate {victim.instance_id}", lambda: self._terminate(victim))
+            # Desired capacity that somebody lowered to the minimum already has no more room for a decrement;
+            # where the group stands above it (its instances are protected), none is needed either.
+            lowered = fleet.desired <= fleet.minimum and len(fleet.counted) > fleet.desired
+            return Act(
+                f"terminate {victim.instance_id}", lambda: self._terminate(victim, decrement=not lowered)
+            )
         if victims:
             return self._wait(fleet, live, len(victims))
         return self._next(fleet, record, surge, live)
@@ -159,11 +164,11 @@ class Retire(RaisingStep):
         self._ledger.read()
         self._clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=fleet.group, MinSize=minimum)
 
-    def _terminate(self, victim: Instance) -> None:
+    def _terminate(self, victim: Instance, *, decrement: bool = True) -> None:
         self._ledger.read()
         try:
             self._clients.autoscaling.terminate_instance_in_auto_scaling_group(
-                InstanceId=victim.instance_id, ShouldDecrementDesiredCapacity=True
+                InstanceId=victim.instance_id, ShouldDecrementDesiredCapacity=decrement
             )
         except ClientError as error:
             if error_code(error) == "ValidationError" and "not found" in error_text(error):

@@ -1,0 +1,77 @@
+"""Capacity that others change just before ours is raised, or take from what we raised."""
+
+from __future__ import annotations
+
+import pytest
+
+from bakeroll.core.rollout.waves import ScaleOut
+from tests.core.rollout.harness import world
+
+
+def once(w, text, act):
+    """Do something once after a line of the log says it."""
+    done = []
+
+    def on_pass(w):
+        if not done and any(text in line for line in w.log):
+            done.append(True)
+            act()
+
+    w.on_pass = on_pass
+
+
+@pytest.mark.parametrize("by", [1, 2])
+def test_capacity_that_a_policy_adds_between_intent_and_raise_is_kept(by):
+    w = world(2, maximum=8)
+    scale = w.clients.autoscaling.set_desired_capacity
+    once(w, "note the intent", lambda: scale(AutoScalingGroupName="web", DesiredCapacity=2 + by))
+    w.release()
+    w.roll()
+    after = w.picture()
+    assert (after.desired, len(after.current), after.minimum) == (2 + by, 2 + by, 2)
+
+
+def test_sizes_that_a_person_sets_between_intent_and_raise_are_given_back():
+    w = world(2, maximum=4)
+    update = w.clients.autoscaling.update_auto_scaling_group
+    once(w, "note the intent", lambda: update(AutoScalingGroupName="web", MinSize=1, MaxSize=5))
+    w.release()
+    w.roll()
+    assert (w.picture().minimum, w.picture().maximum) == (1, 5)
+
+
+def test_a_minimum_of_somebody_takes_no_more_of_the_surge_than_it_needs():
+    w = world(4, maximum=12)
+    update = w.clients.autoscaling.update_auto_scaling_group
+    once(w, "terminate ", lambda: update(AutoScalingGroupName="web", MinSize=5))
+    w.release()
+    w.roll()
+    after = w.picture()
+    assert (after.desired, after.minimum, len(after.old)) == (5, 5, 0)
+
+
+def test_a_raise_that_was_put_back_by_hand_is_not_made_on_top_of_itself():
+    w = world(2, maximum=8)
+    update = w.clients.autoscaling.update_auto_scaling_group
+    once(w, "raise web", lambda: update(AutoScalingGroupName="web", MinSize=2))
+    w.release()
+    w.run(w.step(ScaleOut))
+    assert (w.picture().desired, w.picture().minimum) == (4, 4)
+
+
+def test_an_old_instance_whose_place_a_policy_took_is_terminated_all_the_same():
+    w = world(2, maximum=8)
+    autoscaling = w.clients.autoscaling
+
+    def scale_in():
+        left = [one.instance_id for one in w.picture().old]
+        autoscaling.set_instance_protection(
+            AutoScalingGroupName="web", InstanceIds=left, ProtectedFromScaleIn=True
+        )
+        autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=2)
+
+    once(w, "terminate ", scale_in)
+    w.release()
+    w.roll()
+    after = w.picture()
+    assert (after.old, after.desired, after.minimum) == ((), 2, 2)
