@@ -13,8 +13,10 @@ export CHECKPOINT_DISABLE := 1
 unexport PYTHONDONTWRITEBYTECODE
 PYTEST_ARGUMENTS ?=
 ENV ?= production
+SCHEDULES ?= 300
+SEED ?=
 
-.PHONY: help demo up down celery journal test kills check format
+.PHONY: help demo up down celery journal test chaos mutations check format
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -44,10 +46,9 @@ test: ## every test; PYTEST_ARGUMENTS="-k name" chooses some
 	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
 	exec python -m tools.tests $(PYTEST_ARGUMENTS)
 
-kills: ## kill -9 of every task and of Airflow itself, one after the other, on real machines: a quarter of an hour
-	@$(PYTHON) -m tools.set_up test
-	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
-	exec python -m pytest --phase=kills tests/kills $(PYTEST_ARGUMENTS)
+chaos: ## simulated rollouts under random faults; SCHEDULES=n SEED=s, SCHEDULES=1 tells the whole story
+	@$(PYTHON) -m tools.set_up check
+	exec nice -n 19 python -m tools.chaos --schedules $(SCHEDULES) $(if $(SEED),--seed $(SEED))
 
 check: ## format, lint, types, import contract, Terraform, Packer, Ansible, Compose file, Dockerfile
 	@$(PYTHON) -m tools.set_up check

@@ -1,0 +1,76 @@
+"""Simulated rollouts under random faults: `make chaos SCHEDULES=n SEED=s`.
+
+Each schedule is drawn from a seed of its own, the first from SEED, the next from SEED + 1 and so on: one
+that fails is played again alone, call by call the same, with its seed and SCHEDULES=1.
+"""
+
+from __future__ import annotations
+
+import argparse
+import multiprocessing
+import os
+import secrets
+import sys
+import time
+from collections.abc import Iterator
+
+from tools.chaos.schedule import Outcome, play
+
+SHOWN_VIOLATIONS = 10
+STORY_LINES = 60
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Play the schedules; the status tells whether all invariants held."""
+    parser = argparse.ArgumentParser(prog="make chaos", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=300, help="how many to play")
+    parser.add_argument("--seed", type=int, help="of the first; a new one unless given")
+    parser.add_argument(
+        "--processes", type=int, default=os.cpu_count() or 1, help="how many beside each other"
+    )
+    given = parser.parse_args(arguments)
+    seed = secrets.randbelow(10**9) if given.seed is None else given.seed
+    say(f"{given.schedules} schedules from seed {seed}")
+    began, violations, done, calls = time.monotonic(), 0, 0, 0
+    said = began
+    for outcome in outcomes(range(seed, seed + given.schedules), given.processes):
+        done, calls = done + 1, calls + outcome.calls
+        if outcome.violation:
+            violations += 1
+            if violations <= SHOWN_VIOLATIONS:
+                tell(outcome, story=given.schedules == 1)
+        if time.monotonic() - said > 5:
+            said = time.monotonic()
+            say(f"{done} of {given.schedules}, {done / (said - began):.1f} a second, {violations} violations")
+    seconds = time.monotonic() - began
+    say(f"{calls} calls checked in {seconds:.0f} s, {done / seconds:.1f} schedules a second")
+    say(f"{done} schedules, {violations} violations")
+    return 1 if violations else 0
+
+
+def outcomes(seeds: range, processes: int) -> Iterator[Outcome]:
+    """Play schedules, in as many processes as told; the order is theirs."""
+    if processes <= 1 or len(seeds) == 1:
+        yield from map(play, seeds)
+        return
+    with multiprocessing.get_context("spawn").Pool(processes) as pool:
+        yield from pool.imap_unordered(play, seeds, chunksize=4)
+
+
+def tell(outcome: Outcome, *, story: bool) -> None:
+    """Print what does not hold, and how to see it again."""
+    what = f"invariant {outcome.number}" if outcome.number else "an unforeseen error"
+    say(f"seed {outcome.seed}: {what}: {outcome.violation}")
+    for line in outcome.story if story else outcome.story[-STORY_LINES // 10 :]:
+        say(f"    {line}")
+    say(f"    again: make chaos SEED={outcome.seed} SCHEDULES=1")
+
+
+def say(text: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

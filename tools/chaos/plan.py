@@ -1,0 +1,128 @@
+"""What one schedule consists of: drawn from its seed, and from nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+WAVES = (
+    ("100%",),
+    ("1", "100%"),
+    ("25%", "100%"),
+    ("1", "50%", "100%"),
+    ("1", "25%", "60%", "100%"),
+    ("3", "100%"),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """One schedule's fleet, faults and crash points.
+
+    :ivar call_faults: settings of the sandbox's fault layer, in force while faults are.
+    :ivar disturb: chance of a disturbance before a call.
+    :ivar kill: chance of a process's death at a call.
+    :ivar stall: chance that a worker stands still between a look and its act.
+    :ivar calls: after how many calls all faults end.
+    :ivar attempts: how often botocore tries a call.
+    """
+
+    seed: int
+    size: int
+    minimum: int
+    maximum: int
+    waves: tuple[str, ...] = ("100%",)
+    target_groups: int = 1
+    zones: int = 2
+    protect_new: bool = False
+    suspended: tuple[str, ...] = ()
+    on_failure: str = "retain"
+    default_result: str = "ABANDON"
+    heartbeat_seconds: int = 300
+    interval_seconds: float = 10.0
+    deregistration_seconds: float = 10.0
+    boot_seconds: float = 20.0
+    command_seconds: float = 2.0
+    bad_image: bool = False
+    latency_seconds: float = 0.2
+    attempts: int = 8
+    call_faults: tuple[dict[str, Any], ...] = ()
+    disturb: float = 0.0
+    kinds: tuple[str, ...] = ()
+    kill: float = 0.0
+    stall: float = 0.0
+    calls: int = 200
+    notes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def calm(self) -> bool:
+        """Whether nothing goes wrong at all."""
+        return not (self.call_faults or self.disturb or self.kill or self.stall or self.bad_image)
+
+
+DISTURBANCES = (
+    "scale_out", "scale_in", "set_minimum", "set_maximum", "suspend_other", "protect_old",
+    "crash", "terminate_directly", "mark_unhealthy", "agent_gone", "drain_fails",
+    "refuse_launch", "zone_full", "new_version", "end_run", "end_run_zombie",
+)  # fmt: skip
+
+
+def draw(seed: int) -> Plan:
+    """Draw a schedule.
+
+    :param seed: decides everything.
+    """
+    chance = Random(seed)  # noqa: S311  # repeatable, not secret
+    # Small fleets meet most of the rare cases, large ones cost most of the time: evenly by magnitude.
+    size = min(60, max(1, round(60 ** chance.random())))
+    maximum = size + chance.choice([0, 0, 1, size // 2, size, 3 * size])
+    minimum = chance.choice([0, 1, size // 2, size, size])
+    stormy = chance.random() < 0.85
+    on_failure = chance.choice(["retain", "continue"])
+    return Plan(
+        seed=seed,
+        size=size,
+        minimum=min(minimum, size),
+        maximum=maximum,
+        waves=chance.choice(WAVES),
+        target_groups=chance.choice([0, 1, 1, 1, 2]),
+        zones=chance.choice([1, 2, 2, 3]),
+        protect_new=chance.random() < 0.1,
+        suspended=chance.choice([(), (), (), ("AZRebalance",), ("ScheduledActions",)]),
+        on_failure=on_failure,
+        default_result="ABANDON" if on_failure == "retain" else "CONTINUE",
+        heartbeat_seconds=chance.choice([120, 300, 900]),
+        interval_seconds=chance.choice([5.0, 10.0, 30.0]),
+        deregistration_seconds=chance.choice([0.0, 10.0, 60.0]),
+        boot_seconds=chance.choice([5.0, 20.0, 60.0]),
+        command_seconds=chance.choice([1.0, 5.0, 45.0]),
+        bad_image=stormy and chance.random() < 0.1,
+        latency_seconds=chance.choice([0.05, 0.3, 2.0]),
+        attempts=chance.choice([1, 3, 8, 8]),
+        call_faults=_call_faults(chance) if stormy else (),
+        disturb=chance.choice([0.0, 0.02, 0.05]) if stormy else 0.0,
+        kinds=tuple(chance.sample(DISTURBANCES, chance.randint(1, 6))),
+        kill=chance.choice([0.0, 0.005, 0.02]) if stormy else 0.0,
+        stall=chance.choice([0.0, 0.0, 0.02]) if stormy else 0.0,
+        calls=chance.choice([60, 150, 400]),
+    )
+
+
+def _call_faults(chance: Random) -> tuple[dict[str, Any], ...]:
+    choices: list[dict[str, Any]] = [
+        {"fault": "throttle", "action": "*", "rate": 0.2},
+        {"fault": "throttle", "action": "autoscaling:*", "rate": 0.5},
+        {"fault": "error", "action": "*", "rate": 0.05},
+        {"fault": "unavailable", "action": "*", "rate": 0.05},
+        {"fault": "lost", "action": "autoscaling:*", "rate": 0.1, "seconds": 5},
+        {"fault": "lost", "action": "s3:*", "rate": 0.05, "seconds": 61},
+        {"fault": "lost", "action": "ssm:SendCommand", "rate": 0.3},
+        {"fault": "dropped", "action": "*", "rate": 0.05},
+        {"fault": "slow", "action": "*", "rate": 0.05, "seconds": 20},
+        {"fault": "stale", "action": "autoscaling:Describe*", "rate": 0.3, "seconds": 5},
+        {"fault": "stale", "action": "*", "rate": 0.2, "seconds": 10},
+        {"fault": "error", "action": "s3:PutObject", "rate": 0.1, "code": "ConditionalRequestConflict",
+         "message": "A conflicting conditional operation is in progress.", "status": 409},
+    ]  # fmt: skip
+    return tuple(chance.sample(choices, chance.choice([0, 0, 1, 1, 2, 3])))

@@ -1,0 +1,198 @@
+"""One schedule from its seed to its end: runs, people who start and end them, and the verdict."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from random import Random
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bakeroll.core.errors import BakerollError
+from sandbox.direct import Call
+from tools.chaos.agenda import Agenda, Process
+from tools.chaos.invariants import ViolationError
+from tools.chaos.others import Others
+from tools.chaos.plan import Plan, draw
+from tools.chaos.runs import Run
+from tools.chaos.world import KilledError, World
+
+LONGEST_RUN_SECONDS = 12 * 3600.0
+MOST_RUNS = 8
+CALM_RUNS = 8
+"""How many runs may still fail after the last fault: what it left may be told of once, each."""
+
+
+@dataclass
+class Outcome:
+    """What became of a schedule.
+
+    :ivar violation: what does not hold; empty if all does.
+    :ivar number: the invariant's number; 0 for an unforeseen error.
+    """
+
+    seed: int
+    violation: str = ""
+    number: int | None = None
+    calls: int = 0
+    runs: int = 0
+    seconds: float = 0.0
+    story: list[str] = field(default_factory=list)
+    call_names: list[str] = field(default_factory=list)
+
+
+class Schedule:
+    """Plays one plan."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.world = World(plan, folder)
+        self.runs: list[Run] = []
+        self._chance = Random(f"schedule {plan.seed}")  # noqa: S311  # repeatable, not secret
+        self._agenda = Agenda(self.world.aws.clock, Random(plan.seed), self._become)  # noqa: S311
+        self._process: Process | None = None
+        self._red_since_calm = 0
+        self._wanted = self.world.new_image(bad=plan.bad_image)
+
+    def play(self) -> Outcome:
+        """Run it all."""
+        outcome = Outcome(self.plan.seed)
+        began = self.world.aws.clock.now()
+        try:
+            self._begin_faults()
+            self._play()
+        except ViolationError as violation:
+            outcome.violation, outcome.number = violation.text, violation.number
+        except Exception as error:  # noqa: BLE001  # an error that nobody foresaw is a finding as well
+            outcome.violation = (
+                f"{type(error).__name__}: {error}\n{''.join(traceback.format_exception(error)[-4:])}"
+            )
+            outcome.number = 0
+        outcome.calls, outcome.runs = self.world.calls, len(self.runs)
+        outcome.seconds = self.world.aws.clock.now() - began
+        outcome.story = self.world.story
+        return outcome
+
+    def _become(self, actor: object) -> None:
+        self.world.actor = actor  # type: ignore[assignment]
+
+    def _begin_faults(self) -> None:
+        world, plan = self.world, self.plan
+        if plan.calm:
+            return
+        for setting in plan.call_faults:
+            world.aws.faults.set(setting)
+        others = Others(world, release=self._release, end_run=self._end_run)
+
+        def disturb() -> None:
+            if world.calls >= plan.calls:
+                self._calm_down()
+            else:
+                others.maybe()
+
+        world.disturb = disturb
+        if plan.kill:
+            world.kill = lambda _call, _when: self._chance.random() < plan.kill / 2
+
+    def _calm_down(self) -> None:
+        if not self.world.calm:
+            self.world.calm_down()
+
+    def _play(self) -> None:
+        while True:
+            run = self._next_run()
+            try:
+                self._finish(run)
+            except (BakerollError, ClientError, BotoCoreError, KilledError) as error:
+                self._judge_red(run, error)
+                continue
+            self.world.invariants.green()
+            self.world.invariants.receipts(self.world.last_journal)
+            if self.world.calm or run.image_id == self._wanted:
+                return
+
+    def _next_run(self) -> Run:
+        if self.runs and not self.world.calm and len(self.runs) >= MOST_RUNS:
+            self._calm_down()
+        last = self.runs[-1] if self.runs else None
+        if last and last.image_id == self._wanted and self._chance.random() < 0.4 and not last.superseded:
+            self.world.say(f"a person clears what failed in {last.owner}")
+            self._process = last.cleared()
+            return last
+        run = Run(self.world, self._agenda, len(self.runs) + 1, self._wanted, self.runs)
+        self.runs.append(run)
+        self.world.say(f"{run.owner} begins")
+        self._process = run.start()
+        return run
+
+    def _finish(self, run: Run) -> None:
+        process = self._process
+        if process is None:
+            raise RuntimeError("no run was begun")
+        try:
+            self._agenda.run(
+                lambda: process.over or run.superseded or bool(self.world.unforeseen), LONGEST_RUN_SECONDS
+            )
+        except TimeoutError as error:
+            raise ViolationError(6, f"{run.owner} is {error}") from error
+        finally:
+            if self.world.unforeseen:
+                raise self.world.unforeseen[0]
+        if run.superseded:
+            raise KilledError
+        run.alive = False
+        process.outcome()
+
+    def _judge_red(self, run: Run, error: BaseException) -> None:
+        self.world.say(f"{run.owner} is red: {type(error).__name__}: {error}")
+        if isinstance(error, BakerollError):
+            self.world.invariants.red(error)
+        if self.world.calm:
+            self._red_since_calm += 1
+            if self._red_since_calm > CALM_RUNS:
+                raise ViolationError(6, f"without any fault runs still fail: {error}")
+        if "SSM agent" in str(error):
+            self._end_held()
+        if "health" in str(error) or "in service" in str(error):
+            self._mend()
+        # Somebody looks at it some time later.
+        self.world.aws.clock.advance(self._chance.choice([1.0, 70.0, 600.0]))
+
+    def _end_held(self) -> None:
+        """Let a person end machines that no agent will ever answer for."""
+        for member in self.world.truth.group.members.values():
+            state = self.world.aws.account.instances.get(member.instance_id).state
+            if member.actions and state in {"stopping", "stopped"}:
+                self.world.say(f"a person ends {member.instance_id}, which has stopped")
+                self.world.plain_client("ec2").terminate_instances(InstanceIds=[member.instance_id])
+
+    def _mend(self) -> None:
+        """Let a person make a version that works, if this one does not."""
+        if self.plan.bad_image and len(self.runs) >= 1:
+            self._wanted = self.world.new_image()
+
+    def _release(self) -> None:
+        self._wanted = self.world.new_image()
+        self.world.say(f"others: a new commit: the next run deploys {self._wanted}")
+
+    def _end_run(self, kill: bool) -> None:
+        run = self.runs[-1]
+        if not run.alive:
+            return
+        self.world.say(f"others: {run.owner} is marked failed, its processes {'end' if kill else 'go on'}")
+        run.end(kill=kill)
+
+
+def play(seed: int, change: Callable[[Plan], Plan] = lambda plan: plan) -> Outcome:
+    """Play the schedule of a seed.
+
+    :param change: changes what was drawn.
+    """
+    with tempfile.TemporaryDirectory(prefix="bakeroll-chaos-") as folder:
+        return Schedule(change(draw(seed)), Path(folder)).play()
+
+
+__all__ = ["Call", "Outcome", "Schedule", "play"]

@@ -1,0 +1,117 @@
+"""What is true of a fleet, read from the sandbox's model itself and never through an API."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+from sandbox.direct import DirectAccount
+from sandbox.model.autoscaling.state import COUNTING, Group, Member
+
+
+@dataclass
+class Expected:
+    """The group as it would be had there been no rollout.
+
+    Where a change of others meets the rollout, what they meant and what came of it may differ: the live
+    target lies between ``low`` and ``high``.
+    """
+
+    minimum: set[int]
+    """Usually one; two where a person's change fell between one read and one write of ours."""
+    maximum: set[int]
+    protect_new: bool
+    suspended: set[str]
+    low: int
+    high: int
+    peak: int = 0
+
+
+@dataclass
+class Truth:
+    """One fleet in one account."""
+
+    aws: DirectAccount
+    name: str
+    bucket: str
+    environment: str
+    on_failure: str
+    expected: Expected
+    emptied: set[str] = field(default_factory=set)
+    """Instances whose machine said last that nothing is left in its buffers."""
+    terminated: dict[str, str] = field(default_factory=dict)
+    """Instances that a run terminated, and which run."""
+    targets: int = 0
+    """How many versions were to replace each other since the journal was opened: each may need its surge."""
+    changes: int = 0
+    """Counts what others did."""
+
+    @property
+    def group(self) -> Group:
+        """The group in the model."""
+        return self.aws.account.groups.get(self.name)
+
+    @property
+    def gone_by_others(self) -> int:
+        """How many instances ended by nobody's rollout: each may leave one replacement more."""
+        ended = {
+            activity.description.rpartition(" ")[2]
+            for activity in self.group.activities
+            if activity.description.startswith("Terminating")
+        }
+        return len(ended.difference(self.terminated))
+
+    def journal(self) -> dict[str, Any] | None:
+        """Return the journal as it is in the bucket."""
+        content = self.aws.objects.content(self.bucket, f"journal/{self.environment}.json")
+        found: dict[str, Any] | None = json.loads(content) if content else None
+        return found
+
+    def counting(self) -> list[Member]:
+        """Return the members that count towards desired capacity."""
+        return [member for member in self.group.members.values() if member.state in COUNTING]
+
+    def target(self) -> Any:
+        """Return the launch template data that the group launches from."""
+        template = self.group.template
+        return self._data(template.template_id, template.version)
+
+    def current(self) -> set[str]:
+        """Return the ids of the counting members that run what the group launches."""
+        target = self.target()
+        return {
+            member.instance_id
+            for member in self.counting()
+            if member.template and self._data(member.template.template_id, member.template.version) == target
+        }
+
+    def in_service(self) -> set[str]:
+        """Return the ids of the members that Auto Scaling holds for in service and healthy."""
+        return {
+            member.instance_id
+            for member in self.group.members.values()
+            if member.state == "InService" and member.health == "Healthy"
+        }
+
+    def healthy(self) -> set[str]:
+        """Return the ids of instances that are healthy in every target group of the fleet."""
+        found = set(self.group.members)
+        for arn in self.group.target_groups:
+            targets = self.aws.account.targets.health(arn)
+            found &= {target.instance_id for target in targets if target.state == "healthy"}
+        return found
+
+    def ready(self) -> set[str]:
+        """Return the ids of the instances that serve."""
+        return self.in_service() & self.healthy()
+
+    def _data(self, template_id: str, version: str) -> Any:
+        return self.aws.templates.resolve(template_id, version)[3]
+
+
+def names(ids: Iterable[str]) -> str:
+    """Return ids in a short sentence."""
+    found = sorted(ids)
+    return ", ".join(found[:5]) + (f" and {len(found) - 5} more" if len(found) > 5 else "")

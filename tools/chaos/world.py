@@ -1,0 +1,245 @@
+"""An account with one fleet that serves version 1, the machines in it, and every call that is made to it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from sandbox.direct import Call, DirectAccount, direct_account
+from sandbox.model.ports import CheckResult, CommandResult
+from sandbox.virtual import Behaviour
+from tools.chaos.invariants import Actor, Invariants
+from tools.chaos.plan import Plan
+from tools.chaos.truth import Expected, Truth
+
+BUCKET, ENVIRONMENT, FLEET, GROUP, HOOK, DOCUMENT, TEMPLATE = (
+    "bakeroll-state", "chaos", "web", "web", "drain", "drain-web", "lt-0123456789abcdef0",
+)  # fmt: skip
+CONTENT = {
+    "schemaVersion": "2.2",
+    "description": "drain",
+    "parameters": {
+        "StopUnits": {"type": "String", "default": ""},
+        "TimeoutSeconds": {"type": "String", "default": "300"},
+    },
+    "mainSteps": [
+        {
+            "action": "aws:runShellScript",
+            "name": "drain",
+            "inputs": {"timeoutSeconds": "{{ TimeoutSeconds }}", "runCommand": ["drain '{{ StopUnits }}'"]},
+        }
+    ],
+}
+SICK = CheckResult(
+    healthy=False,
+    reason="Target.ResponseCodeMismatch",
+    description="Health checks failed with these codes: [500]",
+)
+
+
+class KilledError(BaseException):
+    """The process that called is dead: nothing of it runs on, so no ``except`` of its own may catch this."""
+
+
+class World:
+    """The account of one schedule.
+
+    :param plan: the schedule.
+    :param folder: an empty folder, for the environment file.
+    """
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self.plan = plan
+        self.chance = Random(f"world {plan.seed}")  # noqa: S311  # repeatable, not secret
+        self.aws: DirectAccount = direct_account(plan.seed)
+        self.story: list[str] = []
+        self.calls = 0
+        """Tries of calls that reached the account."""
+        self.call_names: list[str] = []
+        self.actor = Actor("nobody", "")
+        self.calm = plan.calm
+        self.disturb: Callable[[], object] = lambda: None
+        self.kill: Callable[[Call, str], bool] = lambda _call, _when: False
+        self.last_journal: dict[str, Any] | None = None
+        self.unforeseen: list[BaseException] = []
+        self._image = 0
+        self.environment_file = self._environment_file(folder)
+        self.truth = self._fleet()
+        self.invariants = Invariants(self.truth, self.say)
+
+    def say(self, what: str) -> None:
+        """Add a line to the schedule's story."""
+        self.story.append(f"{self.aws.clock.now() % 1e6:10.1f} #{self.calls} {what}")
+
+    def client(self, service: str, principal: str) -> Any:
+        """Return a run's client: what goes wrong and what is checked goes wrong and is checked here."""
+        return self.aws.client(service, principal, around=self._around, attempts=self.plan.attempts)
+
+    def plain_client(self, service: str) -> Any:
+        """Return a client of somebody else, to whom nothing happens."""
+        return self.aws.client(service, "others")
+
+    def calm_down(self) -> None:
+        """End all faults for good."""
+        self.calm = True
+        self.disturb = lambda: None
+        self.kill = lambda _call, _when: False
+        self.aws.faults.clear()
+        self.aws.records.full_zones.clear()
+        self.aws.records.refusals.clear()
+        self.aws.hypervisor.instances.clear()
+        self.say("calm: no more faults")
+
+    def new_image(self, *, bad: bool = False) -> str:
+        """Make an image."""
+        self._image += 1
+        image_id = f"ami-{self._image:017x}"
+        self.aws.hypervisor.images[image_id] = self.behaviour(check=SICK if bad else None)
+        self.aws.ec2.image_tags[image_id] = {}
+        return image_id
+
+    def behaviour(self, *, check: CheckResult | None = None, **changes: Any) -> Behaviour:
+        """Return how machines behave in this schedule."""
+        usual: dict[str, Any] = {
+            "boot_seconds": self.plan.boot_seconds,
+            "command_seconds": self.plan.command_seconds,
+            "answer": self._drained,
+            "check": check or CheckResult(healthy=True),
+        }
+        return Behaviour(**(usual | changes))
+
+    def new_version(self, image_id: str) -> str:
+        """Add a launch template version."""
+        return self.aws.templates.put(TEMPLATE, {"ImageId": image_id, "InstanceType": "t3.micro"}, name="web")
+
+    def _around(self, call: Call, perform: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        self.aws.clock.advance(self.chance.random() * self.plan.latency_seconds)
+        self.disturb()
+        self.calls += 1
+        actor = self.actor
+        if self.kill(call, "before"):
+            self.say(f"{actor.owner} {actor.what} is killed before {call.operation}")
+            raise KilledError
+        if call.operation == "DeleteObject":
+            # A second try finds none: the first was done and its answer lost.
+            self.last_journal = self.truth.journal() or self.last_journal
+        self._check(lambda: self.invariants.before(actor, call))
+        answer = perform()
+        self._check(lambda: self.invariants.after(actor, call))
+        if self.kill(call, "after"):
+            self.say(f"{actor.owner} {actor.what} is killed after {call.operation}")
+            raise KilledError
+        return answer
+
+    def _check(self, check: Callable[[], None]) -> None:
+        try:
+            check()
+        except AssertionError as violation:
+            self.unforeseen.append(violation)
+            raise KilledError from violation
+
+    def _drained(self, instance_id: str, _script: str) -> CommandResult:
+        numbers = {
+            "queue_length_before": 1,
+            "bytes_before": 512,
+            "queue_length_after": 0,
+            "bytes_after": 0,
+            "unread_bytes": 0,
+            "duration_seconds": 1.5,
+        }
+        self.truth.emptied.add(instance_id)
+        return CommandResult(status=0, stdout=json.dumps({"bakeroll_receipt": numbers}), stderr="")
+
+    def drain_answer(self, instance_id: str, kind: str) -> CommandResult:
+        """Answer a drain command badly.
+
+        :param kind: ``fails``, ``leaves`` or ``silent``.
+        """
+        if kind == "fails":
+            return CommandResult(status=1, stdout="", stderr="fluentd does not answer")
+        if kind == "silent":
+            return CommandResult(status=0, stdout="done", stderr="")
+        good = self._drained(instance_id, "")
+        self.truth.emptied.discard(instance_id)
+        content = json.loads(good.stdout)
+        content["bakeroll_receipt"]["bytes_after"] = 77
+        return CommandResult(status=0, stdout=json.dumps(content), stderr="")
+
+    def _environment_file(self, folder: Path) -> Path:
+        file = folder / "dags" / "environments" / f"{ENVIRONMENT}.yaml"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        content = {
+            "region": "ap-northeast-1",
+            "account_id": "123456789012",
+            "state_bucket": BUCKET,
+            "source_ami": {"owners": ["136693071363"], "name": "debian-12-amd64-*"},
+            "application": {"repository": "https://git.example.com/web.git", "ref": "main"},
+            "terraform": {"root": f"terraform/environments/{ENVIRONMENT}"},
+            "fleets": {
+                FLEET: {
+                    "capacity_timeout": "10m",
+                    "waves": [int(one) if one.isdigit() else one for one in self.plan.waves],
+                    "drain": {
+                        "timeout": "2m",
+                        "stop_units": ["web.service"],
+                        "on_failure": self.plan.on_failure,
+                    },
+                }
+            },
+        }
+        file.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
+        return file
+
+    def _fleet(self) -> Truth:
+        plan, aws = self.plan, self.aws
+        aws.objects.create_bucket({"Bucket": BUCKET})
+        aws.documents.contents[DOCUMENT] = json.dumps(CONTENT)
+        arns = [
+            aws.target_groups.put(
+                f"arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:targetgroup/web-{number}/1",
+                interval_seconds=plan.interval_seconds,
+                deregistration_delay_seconds=plan.deregistration_seconds,
+                healthy_threshold=2,
+            )
+            for number in range(plan.target_groups)
+        ]
+        version = self.new_version(self.new_image())
+        autoscaling = self.plain_client("autoscaling")
+        autoscaling.create_auto_scaling_group(
+            AutoScalingGroupName=GROUP,
+            LaunchTemplate={"LaunchTemplateId": TEMPLATE, "Version": version},
+            MinSize=plan.minimum,
+            MaxSize=plan.maximum,
+            DesiredCapacity=plan.size,
+            VPCZoneIdentifier=",".join(f"subnet-{zone}" for zone in "abc"[: plan.zones]),
+            TargetGroupARNs=arns,
+            HealthCheckType="ELB" if arns else "EC2",
+            HealthCheckGracePeriod=120,
+            NewInstancesProtectedFromScaleIn=plan.protect_new,
+            LifecycleHookSpecificationList=[
+                {
+                    "LifecycleHookName": HOOK,
+                    "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
+                    "HeartbeatTimeout": plan.heartbeat_seconds,
+                    "DefaultResult": plan.default_result,
+                }
+            ],
+        )
+        if plan.suspended:
+            autoscaling.suspend_processes(AutoScalingGroupName=GROUP, ScalingProcesses=list(plan.suspended))
+        aws.clock.advance(plan.boot_seconds + 2 * plan.interval_seconds + 30)
+        expected = Expected(
+            minimum={plan.minimum},
+            maximum={plan.maximum},
+            protect_new=plan.protect_new,
+            suspended=set(plan.suspended),
+            low=plan.size,
+            high=plan.size,
+        )
+        truth = Truth(aws, GROUP, BUCKET, ENVIRONMENT, plan.on_failure, expected)
+        if len(truth.ready()) != plan.size:
+            raise RuntimeError(f"the fleet did not come up: {truth.group}")
+        return truth
