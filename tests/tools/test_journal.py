@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from werkzeug.serving import make_server
 
 from bakeroll.core import config
 from bakeroll.core.errors import JournalError, LockedError
 from bakeroll.core.rollout import journal_report, releases
-from bakeroll.core.rollout.journal import LEASE_SECONDS
+from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger
 from bakeroll.core.rollout.waves import ScaleOut
 from tests.core.rollout.harness import BUCKET, World, ledger, world
 from tools import journal as tool
@@ -145,3 +149,32 @@ def test_what_others_keep_in_a_journal_is_shown_by_its_name() -> None:
 def test_a_wrong_environment_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert tool.main(["nowhere"]) == 1
     assert "nowhere.yaml: cannot be read" in capsys.readouterr().err
+
+
+@pytest.fixture
+def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    """Serve an account where `make up` has its sandbox."""
+    w = world()
+    server = make_server("127.0.0.1", 0, w.aws.cloud.api)
+    monkeypatch.setenv("BAKEROLL_SANDBOX_PORT", str(server.server_port))
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield w
+    server.shutdown()
+    thread.join()
+
+
+def test_the_sandbox_is_asked_over_http(served: World, capsys: pytest.CaptureFixture[str]) -> None:
+    facts = config.load(tool.ENVIRONMENTS / "development.yaml")
+    served.clients.s3.create_bucket(
+        Bucket=facts.state_bucket, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
+    )
+    theirs = Ledger(served.clients.s3, facts.state_bucket, "development", "dag/run-9", now=time.time)
+    theirs.open()
+    assert tool.main(["development", "--sandbox"]) == 0
+    assert "held by       dag/run-9, epoch 1" in capsys.readouterr().out
+    assert tool.main(["development", "--sandbox", "--end"]) == 1
+    assert "dag/run-9 is at work: its lease runs for" in capsys.readouterr().err
+    theirs.close()
+    assert tool.main(["development", "--sandbox", "--end"]) == 0
+    assert capsys.readouterr().out == "development: no rollout is open\n"

@@ -60,7 +60,7 @@ class BeginOperator(StepOperator):
                 deployment.clients, deployment.ledger, deployment.environment.fleets
             ):
                 self.log.info("%s keeps an instance whose drain is given up (Terminating:Retained)", group)
-            deployment.look_ahead(self.log.info)
+            deployment.look_ahead(self.log.warning)
         else:
             self.log.info("Terraform was never applied here: this is the first deployment")
         return result

@@ -121,7 +121,7 @@ class ApplyOperator(DeploymentOperator):
         image_id = self.plan["image_id"]
         _show(context, deployment, (self.plan["location"] or {}).get("key"))
         # A bake takes its time, and a plan may wait a day for its approval.
-        deployment.look_ahead(self.log.info)
+        deployment.look_ahead(self.log.warning)
         deployment.ledger.update(
             lambda journal: journal.model_copy(update={"image_id": image_id, "waits_until": None})
         )
