@@ -34,6 +34,7 @@ class InstanceActions:
             "StartInstances": self.start,
             "StopInstances": self.stop,
             "TerminateInstances": self.terminate,
+            "DescribeInstanceStatus": self.status,
             "GetConsoleOutput": self.console_output,
         }
 
@@ -78,6 +79,15 @@ class InstanceActions:
                 raise ServiceError("OperationNotPermitted", message)
         changes = self._each(params, lambda each: self._account.instances.terminate(each, USER_INITIATED))
         return {"TerminatingInstances": changes}
+
+    def status(self, params: Params) -> dict[str, Any]:
+        """Describe instances' status checks; those of one that cannot be reached fail."""
+        answer = self._moto.call("ec2", "DescribeInstanceStatus", params)
+        failed = {"Status": "impaired", "Details": [{"Name": "reachability", "Status": "failed"}]}
+        for each in answer["InstanceStatuses"]:
+            if self._account.impaired(each["InstanceId"]):
+                each["InstanceStatus"] = each["SystemStatus"] = failed
+        return answer
 
     def console_output(self, params: Params) -> dict[str, Any]:
         """Show what an instance's console shows."""

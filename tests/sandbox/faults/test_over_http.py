@@ -63,12 +63,13 @@ class _Waits:
     """Silence that lasts until the test has seen what it wants."""
 
     def __init__(self) -> None:
-        self.end = threading.Event()
+        self.begun, self.end = threading.Event(), threading.Event()
         self.asked: list[float] = []
 
     def __call__(self, seconds: float) -> None:
         self.asked.append(seconds)
         if seconds:
+            self.begun.set()
             self.end.wait(30)
 
 
@@ -120,6 +121,18 @@ def test_a_client_goes_on_with_its_connection_after_a_lost_answer(served: Served
     with pytest.raises(ConnectionClosedError):
         client.get_caller_identity()
     assert client.get_caller_identity()["Account"] == "123456789012"
+
+
+def test_a_slow_call_keeps_nobody_else_waiting(served: Served) -> None:
+    served.aws.faults.set(fault="slow", action="sts:*", seconds=60, count=1)
+    slow = threading.Thread(target=served.client("sts").get_caller_identity)
+    slow.start()
+    assert served.waited.begun.wait(30)
+    assert served.client("ec2").describe_instances()["Reservations"] == []
+    assert slow.is_alive()
+    served.waited.end.set()
+    slow.join(30)
+    assert not slow.is_alive()
 
 
 def test_each_protocol_throttles_over_http(served: Served) -> None:

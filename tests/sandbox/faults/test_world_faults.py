@@ -220,6 +220,15 @@ def test_an_unreachable_instance_is_replaced_for_its_status_checks(scene: Scene)
     )
 
 
+def test_ec2_says_whose_status_checks_fail(scene: Scene) -> None:
+    gone, *others = scene.ids()
+    scene.aws.faults.set(fault="unreachable", instance=gone)
+    found = scene.aws.client("ec2").describe_instance_status()["InstanceStatuses"]
+    assert {each["InstanceId"]: each["InstanceStatus"]["Status"] for each in found} == {
+        gone: "impaired"
+    } | dict.fromkeys(others, "ok")
+
+
 def test_status_checks_count_where_no_load_balancer_is_asked(scene: Scene) -> None:
     scene.autoscaling.update_auto_scaling_group(AutoScalingGroupName=scene.fleet.group, HealthCheckType="EC2")
     gone = scene.ids()[0]

@@ -85,6 +85,18 @@ def test_a_machine_whose_first_process_dies_has_stopped(machines: Any) -> None:
     machines.terminate(spec)
 
 
+def test_a_crash_gives_units_no_time_and_is_told_of_as_a_stop(machines: Any) -> None:
+    spec = machines.boot()
+    machines.read(spec, LOGS_ITS_END)
+    machines.hypervisor.crash(spec.instance_id)
+    machines.events.wait("stopped", spec.instance_id)
+    assert not machines.hypervisor.agent_online(spec.instance_id)
+    machines.hypervisor.boot(spec, machines.events)
+    machines.events.wait("booted", spec.instance_id, times=2)
+    assert machines.read(spec, "test ! -e /var/log/ends && echo none").strip() == "none"
+    machines.terminate(spec)
+
+
 def test_user_data_runs_once(machines: Any) -> None:
     spec = machines.boot(user_data="#!/bin/sh\necho ran >> /root/user-data\necho hello from user data\n")
     wait = "for i in $(seq 100); do [ -s /root/user-data ] && exit 0; sleep 0.05; done; exit 1"

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from sandbox import state
+from sandbox.client import Client
 from sandbox.gateway.addresses import listening
 from sandbox.gateway.images import DEBIAN
 from tests.fleets import make_fleet
@@ -118,6 +119,25 @@ def test_from_image_to_replaced_instance_and_nothing_left_after_kill(sandbox: Sa
     wait(lambda: sandbox.instance_state(first) == "terminated")
     wait(lambda: serving() not in {None, first})
     wait(lambda: get(balancer) == "version-1")
+
+    # Faults, set while it runs: the instance dies while EC2 has no capacity, and is replaced when it has.
+    second = serving()
+    faults = Client(sandbox.port)
+    scarce = faults.set_fault(fault="launch-failure", group=fleet.group)
+    faults.set_fault(fault="throttle", action="autoscaling:Describe*", count=1)
+    faults.set_fault(fault="death", instance=second)
+    wait(lambda: second is not None and sandbox.instance_state(second) == "stopped")
+
+    def refused() -> bool:
+        found = autoscaling.describe_scaling_activities(AutoScalingGroupName=fleet.group)["Activities"]
+        return any("do not have sufficient" in each.get("StatusMessage", "") for each in found)
+
+    wait(refused)
+    faults.clear_faults(scarce)
+    wait(lambda: serving() not in {None, second})
+    wait(lambda: get(balancer) == "version-1")
+    assert faults.get("faults") == []
+    assert json.loads(sandbox.command("status"))["endpoint"] == sandbox.endpoint_url
 
     # Everything answered on loopback addresses of its own; killed hard, nothing of it stays.
     status = sandbox.status()
