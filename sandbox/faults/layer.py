@@ -27,6 +27,7 @@ from sandbox.faults.launches import LaunchRule, read_launch_rule
 from sandbox.faults.machines import MACHINES, MachineRule, read_machine_rule
 from sandbox.faults.past import Past
 from sandbox.faults.world import World
+from sandbox.model.errors import ServiceError
 from sandbox.model.ports import LaunchError, LaunchSpec
 
 if TYPE_CHECKING:
@@ -153,13 +154,14 @@ class Faults:
         if fault is not None and fault.kind == "stale" and fault.earlier is not None:
             earlier: Result = copy.deepcopy(fault.earlier[0])
             return earlier
-        answer = perform()
+        try:
+            answer = perform()
+        except ServiceError:
+            self._hold_back(fault)  # a refusal is an answer too, and as easily lost
+            raise
         if memory is not None and good(answer):
             self._past.remember((service, operation, key), copy.deepcopy(answer), memory)
-        if fault is not None:
-            self.pass_time(fault.seconds)
-            if fault.kind == "lost":
-                raise NoAnswerError(fault.seconds, done=True)
+        self._hold_back(fault)
         return answer
 
     def refused_launch(self, spec: LaunchSpec) -> LaunchError | None:
@@ -189,6 +191,16 @@ class Faults:
                 MachineRule, lambda rule: rule.fault == kind and rule.matches(spec, instance_id)
             )
         )
+
+    def _hold_back(self, fault: Fault | None) -> None:
+        """Let the time of a slow answer pass, and drop it if it is a lost one.
+
+        :raises NoAnswerError: if it is.
+        """
+        if fault is not None:
+            self.pass_time(fault.seconds)
+            if fault.kind == "lost":
+                raise NoAnswerError(fault.seconds, done=True)
 
     def _need_world(self, kind: str) -> World:
         if self._world is None:

@@ -8,8 +8,9 @@ import pytest
 from botocore.exceptions import ClientError, ConnectionClosedError, ReadTimeoutError
 from botocore.retries import standard
 
-from sandbox.faults.errors import FaultSettingError
+from sandbox.faults.errors import FaultSettingError, NoAnswerError
 from sandbox.faults.refusals import THROTTLED
+from sandbox.model.errors import ServiceError
 from sandbox.wire.inprocess import VirtualAccount, virtual_account
 from tests.fleets import make_fleet
 
@@ -129,6 +130,18 @@ def test_a_lost_call_was_done_and_a_dropped_one_was_not(aws: VirtualAccount) -> 
     with pytest.raises(ConnectionClosedError):
         autoscaling.update_auto_scaling_group(AutoScalingGroupName=fleet.group, MinSize=3)
     assert sizes() == (3, 9)
+
+
+def test_a_refusal_is_lost_as_any_answer_is(aws: VirtualAccount) -> None:
+    aws.faults.set(fault="lost", action="autoscaling:SetDesiredCapacity")
+
+    def refuse() -> None:
+        raise ServiceError("ValidationError", "no such group")
+
+    with pytest.raises(NoAnswerError):
+        aws.faults.around("autoscaling", "SetDesiredCapacity", OURS, refuse)
+    with pytest.raises(ConnectionClosedError):
+        aws.client("autoscaling").set_desired_capacity(AutoScalingGroupName="none", DesiredCapacity=1)
 
 
 def test_an_answer_that_is_lost_late_is_a_read_timeout(aws: VirtualAccount) -> None:
