@@ -7,6 +7,7 @@
 | `rebuild` | bake this layer although nothing changed, and all that are built on it |
 | `application_ref` | deploy this branch, tag or commit instead of the environment's |
 | `ami_id` | deploy this existing application image, bake nothing |
+| `pause` | ask a person after each wave whether to go on |
 | `replace` | replace every instance that is there when the run begins, though nothing changed |
 | `allow_destroy` | let the plan destroy or replace what serves |
 
@@ -20,6 +21,7 @@ the cause and either clear the red task or start a new run: both find what is do
   that was cut off: what is left of its plan is applied. If there is more to do, that is named: clear `plan`.
 * `await_capacity`: AWS's reason (scaling activity, target health, console output). Old instances serve on.
 * `gate`: what a new instance, an alarm or the application said against the version. Old instances serve on.
+* `proceed`: a person aborted between two waves, or did not answer within a day.
 * `drain`: an instance that cannot be drained is retained, its log buffer still on its disk
   (`Terminating:Retained`), or terminated, as `drain.on_failure` says; that holds nothing up. docs/drains.md.
 """
@@ -54,6 +56,7 @@ PARAMS = {
         pattern="^ami-[0-9a-f]+$",
         description="Deploy this image, bake nothing.",
     ),
+    "pause": Param(False, type="boolean", description="Ask a person after each wave whether to go on."),
     "replace": Param(False, type="boolean", description="Replace all instances, though nothing changed."),
     "allow_destroy": Param(False, type="boolean", description="Let the plan destroy or replace what serves."),
 }

@@ -41,7 +41,7 @@ def test_the_schema_is_up_to_date_and_accepts_the_repositorys_environments():
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("capacity_timeout: 15m", "capcity_timeout: 15m", "fleets.web.capcity_timeout: unknown key (value '15m'); expected one of capacity_timeout, drain, gate, waves"),
+        ("capacity_timeout: 15m", "capcity_timeout: 15m", "fleets.web.capcity_timeout: unknown key (value '15m'); expected one of capacity_timeout, drain, gate, pause_after, waves"),
         ("    drain:", "    gate: {soak: 2}\n    drain:", "fleets.web.gate.soak: found 2; expected a whole number and a unit"),
         ("    drain:", "    gate: {sok: 2m}\n    drain:", "fleets.web.gate.sok: unknown key (value '2m'); expected one of alarms, http, insufficient_data, soak"),
         ("    drain:", "    gate: {alarms: [a, b, a]}\n    drain:", "fleets.web.gate: found {'alarms': ['a', 'b', 'a']}; expected each alarm once, 'a' is there twice"),
@@ -69,6 +69,8 @@ def test_the_schema_is_up_to_date_and_accepts_the_repositorys_environments():
         ("terraform:", "build: {ssh_source_cidrs: [0.0.0.0/0]}\nterraform:", "build.ssh_source_cidrs.0: found '0.0.0.0/0'; expected a network, not everybody"),
         ("terraform:", "build: {subnet: subnet-1}\nterraform:", "build.subnet: unknown key (value 'subnet-1'); expected one of ssh_interface, ssh_source_cidrs, subnet_id, vpc_id"),
         ("  web:", "  web:\n    waves: 100%", "fleets.web.waves: found '100%'; input should be a valid list"),
+        ("  web:", "  web:\n    pause_after: [1]", "fleets.web.pause_after: found [1]; expected numbers of waves that another one follows; there are 1"),
+        ("  web:", "  web:\n    pause_after: [0]", "fleets.web.pause_after.0: found 0; input should be greater than or equal to 1"),
         ("  web:", "  web:\n    waves: []", "fleets.web.waves: found []; list should have at least 1 item"),
         ("  web:", "  web:\n    waves: [0, 100%]", "fleets.web.waves.0: found 0; expected a number of instances, 1 or more, or a percentage such as"),
         ("  web:", "  web:\n    waves: [true, 100%]", "fleets.web.waves.0: found True; expected a number of instances, 1 or more, or a percentage such as"),

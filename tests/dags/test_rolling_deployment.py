@@ -24,7 +24,7 @@ def test_policies(bag, name):
     assert not dag.catchup
     assert "bakeroll" in dag.tags
     assert "Triage" in dag.doc_md
-    assert sorted(dag.params) == ["allow_destroy", "ami_id", "application_ref", "rebuild", "replace"]
+    assert sorted(dag.params) == ["allow_destroy", "ami_id", "application_ref", "pause", "rebuild", "replace"]
     for task in dag.tasks:
         assert task.owner == "bakeroll"
         if task.task_id != "terraform.approve":
@@ -136,14 +136,17 @@ def test_each_wave_is_a_group_of_its_own(load, tmp_path):
     tasks = {
         name.partition("web.")[2]: dag.get_task(name) for name in dag.task_ids if name.startswith("web.")
     }
-    for number, following in ((1, "wave_2.scale_out"), (2, "wave_3.scale_out"), (3, "verify")):
+    for number, following in ((1, "wave_1.proceed"), (2, "wave_2.proceed"), (3, "verify")):
         assert tasks[f"wave_{number}.retire"].downstream_task_ids == {
             f"web.wave_{number}.drain",
             f"web.{following}",
         }
         assert tasks[f"wave_{number}.drain"].downstream_task_ids == {f"web.{following}"}
         assert tasks[following].trigger_rule == "none_failed_min_one_success", "no drain is no failure"
+        assert tasks[f"wave_{number}.scale_out"].trigger_rule == "all_success"
         for step in ("scale_out", "await_capacity", "retire"):
             assert tasks[f"wave_{number}.{step}"].wave == number
         assert tasks[f"wave_{number}.drain"].partial_kwargs["wave"] == number
-    assert tasks["wave_1.scale_out"].trigger_rule == "all_success"
+    assert tasks["wave_1.proceed"].downstream_task_ids == {"web.wave_2.scale_out"}
+    assert tasks["wave_2.proceed"].downstream_task_ids == {"web.wave_3.scale_out"}
+    assert "wave_3.proceed" not in tasks

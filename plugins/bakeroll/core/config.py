@@ -21,7 +21,7 @@ from pydantic_core import ErrorDetails
 
 from bakeroll.core.config_types import Duration, Text, inner_model
 from bakeroll.core.config_types import Model as _Model
-from bakeroll.core.config_waves import Waves
+from bakeroll.core.config_waves import PauseAfter, Waves
 from bakeroll.core.errors import ConfigError
 from bakeroll.core.gate_settings import Gate
 
@@ -133,6 +133,10 @@ class Fleet(_Model):
         default=["100%"],
         description="How much of the fleet runs the new image after each wave: numbers of instances, then "
         'percentages of the live target, rising; the last is "100%". See docs/rollouts.md.',
+    )
+    pause_after: PauseAfter = Field(
+        default_factory=list,
+        description="Waves, counted from 1, after which a person is asked to go on or abort.",
     )
     capacity_timeout: Duration = Field(
         default=timedelta(minutes=15),

@@ -6,7 +6,7 @@ import re
 from itertools import pairwise
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, WithJsonSchema
 
 PERCENTAGE = r"^([1-9][0-9]?|100)%$"
 MOST_WAVES = 10
@@ -31,6 +31,14 @@ def _rising(waves: list[str]) -> list[str]:
     return waves
 
 
+def _followed(pauses: list[int], info: ValidationInfo) -> list[int]:
+    """Refuse a pause after a wave that no other follows."""
+    waves = info.data.get("waves")  # None if they are wrong themselves
+    if waves is not None and any(wave >= len(waves) for wave in pauses):
+        raise ValueError(f"expected numbers of waves that another one follows; there are {len(waves)}")
+    return pauses
+
+
 Share = Annotated[
     str,
     BeforeValidator(_share),
@@ -38,3 +46,4 @@ Share = Annotated[
 ]
 """A number of instances as text, or a percentage of the live target."""
 Waves = Annotated[list[Share], Field(min_length=1, max_length=MOST_WAVES), AfterValidator(_rising)]
+PauseAfter = Annotated[list[Annotated[int, Field(ge=1)]], AfterValidator(_followed)]

@@ -21,7 +21,7 @@ from bakeroll.core.rollout.drain import Drain
 from bakeroll.core.rollout.drain_waiting import DrainWaiting
 from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, deadline_name
 from bakeroll.core.rollout.known_fleets import KnownFleet, recall, remember
-from bakeroll.core.rollout.waves import AwaitCapacity, Gate, Retire, ScaleOut, Settle
+from bakeroll.core.rollout.waves import ANSWER_TIMEOUT, AwaitCapacity, Gate, Proceed, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Step
 from bakeroll.core.terraform import FleetOutput
 
@@ -175,6 +175,7 @@ class Deployment:
             "await_capacity": AwaitCapacity,
             "gate": partial(Gate, gate=fleet.gate),
             "retire": Retire,
+            "proceed": Proceed,
             "verify": Settle,
         }
         if kind not in steps:
@@ -186,6 +187,6 @@ class Deployment:
             self.ledger,
             arguments["fleet"],
             wave=arguments["wave"],
-            timeout=fleet.capacity_timeout,
+            timeout=ANSWER_TIMEOUT if kind == "proceed" else fleet.capacity_timeout,
             waves=fleet.waves,
         )

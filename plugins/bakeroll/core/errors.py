@@ -17,6 +17,7 @@
     │   ├── FleetError              the fleet is in a state that a rollout cannot start from or end in
     │   │   ├── GroupMissingError   a fleet's Auto Scaling group does not exist
     │   │   └── PreflightError      a rollout would not come to its end; nothing was changed
+    │   ├── AbortedError            a person aborted the rollout, or did not answer in time
     │   ├── CapacityError           new instances cannot come into service
     │   ├── GateError               new instances serve, but not as a fleet's gate asks
     │   └── DrainError              an instance could not be drained
@@ -90,6 +91,10 @@ class GroupMissingError(FleetError):
 
 class PreflightError(FleetError):
     """A rollout would not come to its end, as was seen before anything was changed."""
+
+
+class AbortedError(FinalError):
+    """A person aborted the rollout, or did not answer in time."""
 
 
 class CapacityError(FinalError):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from airflow.sdk import BaseOperator, TaskGroup, chain
 
 from bakeroll.core import config
+from bakeroll.operators.proceed import ProceedOperator
 from bakeroll.operators.rollout import DrainOperator, FleetOperator
 from bakeroll.sensors.capacity import CapacitySensor
 from bakeroll.sensors.gate import GateSensor
@@ -55,7 +56,6 @@ def _wave(fleet: str, number: int, settings: config.Fleet, facts: dict[str, str]
         scale_out = FleetOperator(
             task_id="scale_out",
             step="scale_out",
-            trigger_rule="all_success" if number == 1 else SKIPPED_IS_FINE,
             **arguments,
         )
         await_capacity = CapacitySensor(task_id="await_capacity", **arguments)
@@ -64,5 +64,11 @@ def _wave(fleet: str, number: int, settings: config.Fleet, facts: dict[str, str]
         drain = DrainOperator.partial(
             task_id="drain", map_index_template="{{ task.title }}", **arguments
         ).expand(instance_ids=retire.output)
+        if number < len(settings.waves):
+            proceed = ProceedOperator(task_id="proceed", trigger_rule=SKIPPED_IS_FINE, **arguments)
+            [retire, drain] >> proceed
+            last: list[AbstractOperator] = [proceed]
+        else:
+            last = [retire, drain]
     chain(scale_out, await_capacity, *gate, retire)
-    return Ends(scale_out, [retire, drain])
+    return Ends(scale_out, last)

@@ -88,17 +88,22 @@ class StepOperator(DeploymentOperator):
         if isinstance(outcome, Wait):
             self.log.info(outcome.why)
             self.defer(
-                trigger=StepTrigger(
+                trigger=self.trigger(
+                    context,
+                    arguments,
                     environment_file=self.environment_file,
                     owner=owner(context),
                     kind=self.step,
-                    arguments=arguments,
                     not_before=time.time() + exit_seconds(),
                 ),
                 method_name="resume",
                 kwargs={"arguments": dict(arguments)},
             )
         return outcome.result
+
+    def trigger(self, context: Context, arguments: Mapping[str, Any], **kwargs: Any) -> StepTrigger:  # noqa: ARG002
+        """Return what looks at the step from now on; a subclass may look at more."""
+        return StepTrigger(arguments=arguments, **kwargs)
 
     def _advance(self, step: Step) -> Wait | Done:
         outcome = advance(step, self.log.info)

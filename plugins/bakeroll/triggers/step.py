@@ -77,8 +77,11 @@ class StepTrigger(BaseTrigger):
             if decision.why != said:
                 said = decision.why
                 self.log.info(said)
-        await asyncio.sleep(max(0.0, self.not_before - time.time()))
+        await asyncio.sleep(self._seconds_before())
         yield TriggerEvent({"step": self.kind})  # type: ignore[no-untyped-call]
+
+    def _seconds_before(self) -> float:
+        return max(0.0, self.not_before - time.time())
 
     def _step(self) -> Step:
         deployment = Deployment(

@@ -8,18 +8,21 @@ minimum, which AWS follows by itself and below which no scaling policy can go
 
 from bakeroll.core.rollout.waves.await_capacity import AwaitCapacity
 from bakeroll.core.rollout.waves.gate import Gate
+from bakeroll.core.rollout.waves.proceed import ANSWER_TIMEOUT, Proceed
 from bakeroll.core.rollout.waves.retire import DRAIN_CHUNK, RETIRE_BATCH, Retire
 from bakeroll.core.rollout.waves.scale_out import ScaleOut
 from bakeroll.core.rollout.waves.settle import PROTECTION_CHUNK, Settle
 from bakeroll.core.rollout.waves.step import FleetStep
 
 __all__ = [
+    "ANSWER_TIMEOUT",
     "DRAIN_CHUNK",
     "PROTECTION_CHUNK",
     "RETIRE_BATCH",
     "AwaitCapacity",
     "FleetStep",
     "Gate",
+    "Proceed",
     "Retire",
     "ScaleOut",
     "Settle",
