@@ -22,6 +22,7 @@ from sandbox.direct.elbv2 import DirectElbv2
 from sandbox.direct.retries import Retries
 from sandbox.direct.s3 import MemoryObjects
 from sandbox.faults.layer import Faults
+from sandbox.faults.wrapped import FaultyMachines, FaultyRecords
 from sandbox.memory import MemoryBus, MemoryRecords, MemorySubnets, MemoryTargetGroups, MemoryTemplates
 from sandbox.model.account import Account
 from sandbox.model.errors import ServiceError
@@ -118,10 +119,15 @@ def direct_account(seed: int = 0, *, times: Times | None = None) -> DirectAccoun
     hypervisor = VirtualHypervisor(clock)
     records, templates, groups = MemoryRecords(chance), MemoryTemplates(), MemoryTargetGroups()
     bus, objects, documents = MemoryBus(), MemoryObjects(), MemoryDocuments()
+    faults = Faults(
+        random=random.Random(f"faults {seed}"),  # noqa: S311
+        now=clock.now,
+        pass_time=clock.advance,
+    )
     account = Account(
         clock=clock,
-        hypervisor=hypervisor,
-        records=records,
+        hypervisor=FaultyMachines(hypervisor, faults, clock),
+        records=FaultyRecords(records, faults),
         subnets=MemorySubnets(),
         templates=templates,
         target_groups=groups,
@@ -129,6 +135,7 @@ def direct_account(seed: int = 0, *, times: Times | None = None) -> DirectAccoun
         random=chance,
         times=times,
     )
+    faults.attach(account)
     ec2 = DirectEc2(account, templates)
     published = MemoryTopics()
     documented = {"GetDocument": partial(documents.call, "ssm", "GetDocument")}
@@ -144,11 +151,7 @@ def direct_account(seed: int = 0, *, times: Times | None = None) -> DirectAccoun
         documents=documents,
         ec2=ec2,
         bus=bus,
-        faults=Faults(
-            random=random.Random(f"faults {seed}"),  # noqa: S311
-            now=clock.now,
-            pass_time=clock.advance,
-        ),
+        faults=faults,
         retry_random=random.Random(f"retries {seed}"),  # noqa: S311
         handlers={
             "autoscaling": {

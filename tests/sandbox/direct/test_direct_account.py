@@ -117,3 +117,29 @@ def test_answers_have_the_shapes_of_botocores_model():
         look(schedule)
         assert schedule.play().violation == ""
     assert {"DescribeTargetHealth", "ListCommandInvocations", "DescribeLaunchTemplateVersions"} <= seen
+
+
+def test_its_launches_and_machines_fail_as_those_of_any_account(aws):
+    aws.templates.put("lt-1", {"ImageId": "ami-1", "InstanceType": "t3.micro"}, name="web")
+    autoscaling = aws.client("autoscaling")
+    aws.faults.set(fault="launch-failure", group="web", code="VcpuLimitExceeded", count=1)
+    autoscaling.create_auto_scaling_group(
+        AutoScalingGroupName="web",
+        LaunchTemplate={"LaunchTemplateId": "lt-1", "Version": "1"},
+        MinSize=2,
+        MaxSize=2,
+        VPCZoneIdentifier="subnet-a",
+    )
+    aws.clock.advance(120)
+    activities = autoscaling.describe_scaling_activities(AutoScalingGroupName="web")["Activities"]
+    assert any("current vCPU limit" in each.get("StatusMessage", "") for each in activities)
+    before = {each["InstanceId"] for each in instances(aws)}
+    aws.faults.set(fault="death", group="web")
+    aws.clock.advance(120)
+    after = {each["InstanceId"] for each in instances(aws)}
+    assert (len(before), len(before & after), len(after)) == (2, 1, 2)
+
+
+def instances(aws):
+    groups = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
+    return groups[0]["Instances"]

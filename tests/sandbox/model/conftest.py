@@ -39,6 +39,11 @@ def check_shape(shape, value, where):
         )
         for name, each in value.items():
             check_shape(shape.members[name], each, f"{where}.{name}")
+    elif shape.type_name == "map":
+        assert isinstance(value, dict), where
+        for name, each in value.items():
+            check_shape(shape.key, name, where)
+            check_shape(shape.value, each, f"{where}.{name}")
     elif shape.type_name == "list":
         assert isinstance(value, list), where
         for number, each in enumerate(value):
