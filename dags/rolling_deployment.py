@@ -10,12 +10,23 @@
 | `pause` | ask a person after each wave whether to go on |
 | `replace` | replace every instance that is there when the run begins, though nothing changed |
 | `allow_destroy` | let the plan destroy or replace what serves |
+| `deploy_rejected` | deploy an image although it was rejected here |
+| `abandon_rollback` | leave a rollback that could not be finished, and deploy in its place |
 
-**Triage.** A red run leaves its journal and the fleet as they are; nothing was terminated that still
-served alone. Read the last line of the red task's log: it names the resource and the next step. Then mend
-the cause and either clear the red task or start a new run: both find what is done and do the rest.
+**Triage.** The note of a red run says in one sentence why. There are two kinds:
 
-* `begin`: another run holds the journal; the message names it.
+* It failed before `apply` began: nothing was changed. Mend the cause, then clear the red task or start a new
+  run.
+* It failed at `apply` or later: the group `rollback` brings back what ran before, and rejects the image. Its
+  `close` says so; the task that failed has the evidence, in its log and in its XCom `evidence`. The same
+  content is not deployed again until it changes or `deploy_rejected` is set. If a task of `rollback` is red
+  too, its last line says what state the fleets are in: mend that and clear it, or start a new run, which goes
+  on with the rollback; one with `abandon_rollback` deploys in its place.
+
+A run that was cut off or marked failed leaves its journal: the next one goes on where it was. A task that is
+cleared looks at what is done and does the rest.
+
+* `begin`: another run holds the journal, or has left a rollback that this one finishes; the message says so.
 * `bake_*`: Packer's and Ansible's output is in the log, the failing task last.
 * `plan`, `apply`: Terraform's own diagnostics; a foreign lock is named with its holder. Clear an `apply`
   that was cut off: what is left of its plan is applied. If there is more to do, that is named: clear `plan`.
@@ -37,6 +48,7 @@ from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule
 from bakeroll.core.config import Environment, load_all
 from bakeroll.core.errors import FinalError
 from bakeroll.graphs.fleet import SKIPPED_IS_FINE, roll_fleet
+from bakeroll.graphs.rollback import roll_back
 from bakeroll.operators.journal import BeginOperator, CloseOperator, ReleaseOperator
 from bakeroll.operators.layers import BakeLayerOperator, DecideLayersOperator
 from bakeroll.operators.rollout import FleetOperator
@@ -59,6 +71,10 @@ PARAMS = {
     "pause": Param(False, type="boolean", description="Ask a person after each wave whether to go on."),
     "replace": Param(False, type="boolean", description="Replace all instances, though nothing changed."),
     "allow_destroy": Param(False, type="boolean", description="Let the plan destroy or replace what serves."),
+    "deploy_rejected": Param(False, type="boolean", description="Deploy an image that was rejected here."),
+    "abandon_rollback": Param(
+        False, type="boolean", description="Leave a rollback that could not be finished, and deploy."
+    ),
 }
 DEFAULTS = {
     "owner": "bakeroll",
@@ -125,6 +141,7 @@ def rolling_deployment(name: str, environment: Environment) -> DAG:
             fleets={fleet: verify.output for fleet, verify in verified.items()},
             **facts,
         )
+        roll_back(list(environment.fleets), facts, [begin, apply, *apply.get_flat_relatives(upstream=False)])
         close = CloseOperator(task_id="close", trigger_rule="none_failed", **facts)
         begin >> decide
         release >> close

@@ -24,7 +24,16 @@ def test_policies(bag, name):
     assert not dag.catchup
     assert "bakeroll" in dag.tags
     assert "Triage" in dag.doc_md
-    assert sorted(dag.params) == ["allow_destroy", "ami_id", "application_ref", "pause", "rebuild", "replace"]
+    assert sorted(dag.params) == [
+        "abandon_rollback",
+        "allow_destroy",
+        "ami_id",
+        "application_ref",
+        "deploy_rejected",
+        "pause",
+        "rebuild",
+        "replace",
+    ]
     for task in dag.tasks:
         assert task.owner == "bakeroll"
         if task.task_id != "terraform.approve":
@@ -49,12 +58,17 @@ def test_the_way_of_a_deployment(bag):
             "web.wave_1.drain",
             "web.verify",
             "release",
+            "rollback.begin",
+            "rollback.web.restore",
+            "rollback.web.drain",
+            "rollback.web.verify",
+            "rollback.close",
             "close",
         ]
     )
 
     def after(task_id):
-        return sorted(dag.get_task(task_id).downstream_task_ids)
+        return sorted(dag.get_task(task_id).downstream_task_ids - {"rollback.begin"})
 
     assert after("begin") == ["layers.decide"]
     assert {"layers.bake_base", "layers.bake_application_base", "layers.bake_application"} < set(
@@ -102,7 +116,7 @@ def test_a_gate_stands_between_new_instances_and_the_end_of_old_ones(load, tmp_p
     dag = load(folder).dags["rolling_deployment_staging"]
     gate = dag.get_task("web.wave_1.gate")
     assert gate.upstream_task_ids == {"web.wave_1.await_capacity"}
-    assert gate.downstream_task_ids == {"web.wave_1.retire"}
+    assert gate.downstream_task_ids - {"rollback.begin"} == {"web.wave_1.retire"}
     assert dag.get_task("web.wave_1.retire").upstream_task_ids == {"web.wave_1.gate"}
 
 
@@ -112,7 +126,7 @@ def test_two_fleets_roll_side_by_side(load, tmp_path):
     path = folder / "environments" / "staging.yaml"
     path.write_text(path.read_text() + "  worker: {}\n")
     dag = load(folder).dags["rolling_deployment_staging"]
-    assert dag.get_task("terraform.apply").downstream_task_ids == {
+    assert dag.get_task("terraform.apply").downstream_task_ids - {"rollback.begin"} == {
         "web.wave_1.scale_out",
         "worker.wave_1.scale_out",
     }
@@ -137,11 +151,11 @@ def test_each_wave_is_a_group_of_its_own(load, tmp_path):
         name.partition("web.")[2]: dag.get_task(name) for name in dag.task_ids if name.startswith("web.")
     }
     for number, following in ((1, "wave_1.proceed"), (2, "wave_2.proceed"), (3, "verify")):
-        assert tasks[f"wave_{number}.retire"].downstream_task_ids == {
+        assert tasks[f"wave_{number}.retire"].downstream_task_ids - {"rollback.begin"} == {
             f"web.wave_{number}.drain",
             f"web.{following}",
         }
-        assert tasks[f"wave_{number}.drain"].downstream_task_ids == {f"web.{following}"}
+        assert tasks[f"wave_{number}.drain"].downstream_task_ids - {"rollback.begin"} == {f"web.{following}"}
         assert tasks[following].trigger_rule == "none_failed_min_one_success", "no drain is no failure"
         assert tasks[f"wave_{number}.scale_out"].trigger_rule == "all_success"
         for step in ("scale_out", "await_capacity", "retire"):

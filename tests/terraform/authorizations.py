@@ -205,6 +205,11 @@ LOCKS = [
 ]
 
 AIRFLOW: dict[str, list[Request]] = {
+    # A rollback points a group at another version of its launch template.
+    "autoscaling:UpdateAutoScalingGroup": [
+        Request("autoscaling:UpdateAutoScalingGroup", GROUP),
+        *LAUNCH_FLEET,
+    ],
     # An image is judged when it has its tags; one that Packer died before tagging gets them.
     "ec2:CreateTags": [
         *(

@@ -15,17 +15,24 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bakeroll.core import config
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import BakerollError, ConfigError, FleetError
-from bakeroll.core.rollout import preflight
+from bakeroll.core.rollout import evidence, preflight
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.rollout.drain import Drain
 from bakeroll.core.rollout.drain_waiting import DrainWaiting
 from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, deadline_name
 from bakeroll.core.rollout.known_fleets import KnownFleet, recall, remember
+from bakeroll.core.rollout.rollback import Restore, SettleBack, deadline_names, drain_policy
 from bakeroll.core.rollout.waves import ANSWER_TIMEOUT, AwaitCapacity, Gate, Proceed, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Step
 from bakeroll.core.terraform import FleetOutput
 
 RENEWAL_SECONDS = LEASE_SECONDS / 3
+
+BACK_WAVE = 0
+"""The wave that a rollback is: waves are counted from 1."""
+
+BACK_STEPS: dict[str, Callable[..., Step]] = {"restore": Restore, "verify_restored": SettleBack}
+"""Steps that go back."""
 
 
 class Deployment:
@@ -142,8 +149,17 @@ class Deployment:
         :param kind: the step's name.
         :param arguments: its arguments.
         """
-        if "wave" in arguments:
-            self.ledger.forget_deadline(arguments["fleet"], deadline_name(arguments["wave"], kind))
+        if kind in BACK_STEPS:
+            names = deadline_names(kind)
+        else:
+            names = [deadline_name(arguments["wave"], kind)] if "wave" in arguments else []
+        for name in names:
+            self.ledger.forget_deadline(arguments["fleet"], name)
+
+    def evidence(self, fleet: str) -> dict[str, str]:
+        """Return what AWS says of a fleet whose rollout failed, by kind."""
+        journal = self.ledger.peek()
+        return evidence.gather(self.clients, journal, fleet) if journal else {}
 
     def step(self, kind: str, arguments: Mapping[str, Any]) -> Step:
         """Make a step from what can be written into a trigger's row.
@@ -158,16 +174,29 @@ class Deployment:
         if kind == "drain_waiting":
             return self._drain_waiting(**arguments)
         fleet = self.fleet(arguments["fleet"])
+        if kind in BACK_STEPS:
+            return BACK_STEPS[kind](
+                self.clients,
+                self.ledger.going(back=True),
+                arguments["fleet"],
+                wave=BACK_WAVE,
+                timeout=fleet.capacity_timeout,
+            )
+        wave = arguments["wave"]
+        ledger = self.ledger.going(back=wave == BACK_WAVE)
         if kind == "drain":
+            policy = arguments.get("on_failure") or fleet.drain.on_failure
+            if wave == BACK_WAVE:
+                policy = drain_policy(ledger.read(), arguments["fleet"], arguments["instance_ids"], policy)
             return Drain(
                 self.clients,
-                self.ledger,
+                ledger,
                 arguments["fleet"],
                 arguments["instance_ids"],
-                wave=arguments["wave"],
+                wave=wave,
                 timeout=fleet.drain.timeout,
                 stop_units=fleet.drain.stop_units,
-                on_failure=arguments.get("on_failure") or fleet.drain.on_failure,
+                on_failure=policy,
                 earlier=arguments.get("earlier", ()),
             )
         steps: dict[str, Callable[..., Step]] = {
@@ -180,13 +209,14 @@ class Deployment:
         }
         if kind not in steps:
             raise ValueError(
-                f"there is no step {kind!r}; the steps are begin, drain, drain_waiting, {', '.join(steps)}"
+                f"there is no step {kind!r}; the steps are begin, drain, drain_waiting, "
+                f"{', '.join([*steps, *BACK_STEPS])}"
             )
         return steps[kind](
             self.clients,
-            self.ledger,
+            ledger,
             arguments["fleet"],
-            wave=arguments["wave"],
+            wave=wave,
             timeout=ANSWER_TIMEOUT if kind == "proceed" else fleet.capacity_timeout,
             waves=fleet.waves,
         )

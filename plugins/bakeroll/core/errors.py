@@ -7,7 +7,8 @@
     │   ├── ConfigError             an environment file is wrong
     │   ├── InputError              a layer's inputs cannot be found out
     │   ├── AccountError            the credentials belong to another account
-    │   ├── ImageError              an image is missing, disabled or rejected
+    │   ├── ImageError              an image is missing or disabled
+    │   │   └── RejectedError       an image was rejected here, and its content has not changed since
     │   ├── BakeError               Packer or Ansible failed
     │   ├── PlanError               Terraform refused, or the plan does what this run may not do
     │   │   └── StalePlanError      the state was changed after the plan was made
@@ -18,6 +19,8 @@
     │   │   ├── GroupMissingError   a fleet's Auto Scaling group does not exist
     │   │   └── PreflightError      a rollout would not come to its end; nothing was changed
     │   ├── AbortedError            a person aborted the rollout, or did not answer in time
+    │   ├── RolledBackError         this deployment is being rolled back: nothing goes forward any more
+    │   ├── RollbackError           a rollback cannot be finished
     │   ├── CapacityError           new instances cannot come into service
     │   ├── GateError               new instances serve, but not as a fleet's gate asks
     │   └── DrainError              an instance could not be drained
@@ -54,7 +57,11 @@ class AccountError(FinalError):
 
 
 class ImageError(FinalError):
-    """An image is missing, disabled or rejected."""
+    """An image is missing or disabled."""
+
+
+class RejectedError(ImageError):
+    """An image was rejected here, and its content has not changed since."""
 
 
 class BakeError(FinalError):
@@ -95,6 +102,14 @@ class PreflightError(FleetError):
 
 class AbortedError(FinalError):
     """A person aborted the rollout, or did not answer in time."""
+
+
+class RolledBackError(FinalError):
+    """The deployment is being rolled back: nothing goes forward any more."""
+
+
+class RollbackError(FinalError):
+    """A rollback cannot be finished."""
 
 
 class CapacityError(FinalError):

@@ -27,6 +27,12 @@ KEY = "run_note"
 UNDRAINED_KEY = "undrained"
 """The XCom in which a drain says which instances it could not drain; none where it drained all."""
 
+CAUSE = "cause"
+"""The XCom in which a task that failed says why, in one sentence."""
+
+ROLLBACK = "rollback"
+"""The XCom in which a rollback says what came of it."""
+
 PREFIX = "bakeroll: "
 """How our line in a note begins; a person's lines stay."""
 
@@ -93,7 +99,10 @@ def outcome(dag_run: DagRun, session: Session) -> str:
         states.setdefault(str(state), []).append(task_id if map_index < 0 else f"{task_id}[{map_index}]")
     if dag_run.state == "failed":
         failed = ", ".join(sorted(states.get("failed", [])))
-        return f"failed at {failed}" if failed else "failed"
+        said = [f"failed at {failed}" if failed else "failed"]
+        # A rollback that came to its end repeats the cause; one that did not says more than what it followed.
+        said += _pushed(dag_run, session, ROLLBACK)[-1:] or _pushed(dag_run, session, CAUSE)[-1:]
+        return ": ".join(said)
     return "deployed" if _RELEASE in states.get("success", []) else "nothing deployed"
 
 
@@ -108,8 +117,13 @@ def _undrained(dag_run: DagRun, session: Session) -> list[str]:
 
 
 def _version(dag_run: DagRun, session: Session) -> str:
+    return next(iter(_pushed(dag_run, session, KEY)), "it came to no plan")
+
+
+def _pushed(dag_run: DagRun, session: Session, key: str) -> list[str]:
+    """Return what tasks of a run have pushed under a key, the oldest first."""
     from airflow.models.xcom import XComModel  # noqa: PLC0415 - likewise
 
-    query = XComModel.get_many(key=KEY, dag_ids=dag_run.dag_id, run_id=dag_run.run_id)
-    found = session.execute(query.with_only_columns(XComModel.value)).first()
-    return str(XComModel.deserialize_value(found)) if found else "it came to no plan"
+    query = XComModel.get_many(key=key, dag_ids=dag_run.dag_id, run_id=dag_run.run_id)
+    found = session.execute(query.with_only_columns(XComModel.value, XComModel.timestamp)).all()
+    return [str(XComModel.deserialize_value(one)) for one in sorted(found, key=lambda one: one.timestamp)]

@@ -14,6 +14,7 @@ from bakeroll.core.deployment import Deployment
 from bakeroll.core.errors import FinalError, OwnershipLostError
 from bakeroll.core.steps import Done, Step, Wait, advance
 from bakeroll.hooks.account import AccountHook
+from bakeroll.operators.failures import explained
 from bakeroll.triggers.step import StepTrigger
 
 if TYPE_CHECKING:
@@ -74,7 +75,16 @@ class StepOperator(DeploymentOperator):
         """Go on where the trigger saw something to do."""
         return self.advance(context, arguments)
 
+    def evidence(self, context: Context) -> Mapping[str, str]:  # noqa: ARG002
+        """Return what AWS says of a failure, by kind."""
+        return {}
+
     def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
+        """Go on, and keep the cause if that fails."""
+        with explained(context, self.log.error, lambda: self.evidence(context)):
+            return self.attempt(context, arguments)
+
+    def attempt(self, context: Context, arguments: Mapping[str, Any]) -> Any:
         """Look and act until there is nothing to do but wait, or the end is reached."""
         deployment = self.deployment(context)
         try:

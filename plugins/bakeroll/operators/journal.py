@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Any
 
 from bakeroll.core.aws import check_account
 from bakeroll.core.layers import images
-from bakeroll.core.rollout import begin, releases
+from bakeroll.core.rollout import begin, releases, rollback
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.terraform import fleets
 from bakeroll.links.console import ImageLink, JournalLink, ReleaseLink
 from bakeroll.operators.base import DeploymentOperator, StepOperator
+from bakeroll.operators.failures import explained
 from bakeroll.operators.terraform import terraform
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ class BeginOperator(StepOperator):
         deployment = self.deployment(context)
         check_account(deployment.clients, deployment.name, deployment.environment.account_id)
         result = super().advance(context, arguments)
+        with explained(context, self.log.error):
+            self._leave_rollback(deployment, abandon=bool(context["params"].get("abandon_rollback")))
         outputs = terraform(deployment, self.log.info).outputs()
         if outputs:
             made = fleets(deployment.name, outputs)
@@ -65,6 +68,13 @@ class BeginOperator(StepOperator):
             self.log.info("Terraform was never applied here: this is the first deployment")
         return result
 
+    def _leave_rollback(self, deployment: Deployment, *, abandon: bool) -> None:
+        """Let a rollback that an earlier run did not finish be finished, unless a person gives it up."""
+        if abandon:
+            for line in rollback.abandon(deployment.clients, deployment.ledger, deployment.name):
+                self.log.warning(line)
+        rollback.insist_on_none(deployment.ledger, deployment.name)
+
 
 class ReleaseOperator(DeploymentOperator):
     """Tag the image as released for the environment and write the release's record.
@@ -81,8 +91,12 @@ class ReleaseOperator(DeploymentOperator):
 
     def execute(self, context: Context) -> str:
         """Release, and return the record's key."""
+        with explained(context, self.log.error):
+            return self._release(context)
+
+    def _release(self, context: Context) -> str:
         deployment = self.deployment(context)
-        journal = deployment.ledger.read()
+        journal = deployment.ledger.going(back=False).read()
         if journal.image_id is None:
             raise ValueError("the journal names no image: apply did not run before release")
         images.mark(deployment.clients.ec2, journal.image_id, deployment.name, images.RELEASED)

@@ -7,12 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import BranchMixIn
 
+from bakeroll.core.errors import RejectedError
 from bakeroll.core.layers.bakery import Bakery, Place
 from bakeroll.core.layers.decisions import Decisions
 from bakeroll.hooks.account import AccountHook
 from bakeroll.hooks.git_access import GitAccessHook
 from bakeroll.links.console import ImageLink
+from bakeroll.listeners.run_note import KEY as RUN_NOTE
 from bakeroll.operators.base import DeploymentOperator
+from bakeroll.operators.failures import explained
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -53,22 +56,37 @@ class DecideLayersOperator(_LayerOperator, BranchMixIn):
         self.otherwise = otherwise
 
     def execute(self, context: Context) -> None:
-        """Clean up after killed bakes, decide, keep the decisions as the result, skip what is not baked."""
+        """Clean up after killed bakes, decide, keep the decisions as the result, skip what is not baked.
+
+        An image that was rejected is not deployed again: then all that follows is skipped, and the run is
+        green, since nothing went wrong in it.
+        """
+        try:
+            with explained(context, self.log.error):
+                decisions = self._decide(context)
+        except RejectedError as refusal:
+            self.log.warning(str(refusal))
+            context["ti"].xcom_push(key=RUN_NOTE, value=str(refusal))
+            self.do_branch(context, None)
+            return
+        # do_branch ends the task by an exception where it skips, so the result is kept before.
+        context["ti"].xcom_push(key="return_value", value=decisions.to_json())
+        first = decisions.first_to_bake
+        self.do_branch(context, self.branches[first] if first else self.otherwise)
+
+    def _decide(self, context: Context) -> Decisions:
         params = context["params"]
         deployment = self.deployment(context)
         deployment.ledger.read()
         bakery = self.bakery(deployment)
         with deployment.kept_alive(self.log.warning):
             bakery.tidy()
-            decisions = bakery.decide(
+            return bakery.decide(
                 rebuild=params["rebuild"],
                 application_ref=params["application_ref"] or None,
                 ami_id=params["ami_id"] or None,
+                deploy_rejected=params["deploy_rejected"],
             )
-        # do_branch ends the task by an exception where it skips, so the result is kept before.
-        context["ti"].xcom_push(key="return_value", value=decisions.to_json())
-        first = decisions.first_to_bake
-        self.do_branch(context, self.branches[first] if first else self.otherwise)
 
 
 class BakeLayerOperator(_LayerOperator):

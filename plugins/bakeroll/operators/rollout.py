@@ -37,6 +37,10 @@ class FleetOperator(StepOperator):
         """Return what a trigger needs to make the same step."""
         return {"fleet": self.fleet, "wave": self.wave}
 
+    def evidence(self, context: Context) -> Mapping[str, str]:
+        """Return what AWS says of the fleet."""
+        return self.deployment(context).evidence(self.fleet)
+
     def execute(self, context: Context) -> Any:
         """Do all that can be done now, with a link to what it is done to."""
         self.show(context, self.deployment(context))
@@ -80,7 +84,8 @@ class DrainOperator(FleetOperator):
     def title(self) -> str:
         """The wave and its instances in a few words, for the map index."""
         first, *others = self.instance_ids
-        return f"wave {self.wave}: {first}" + (f" and {len(others)} more" if others else "")
+        wave = f"wave {self.wave}" if self.wave else "rollback"
+        return f"{wave}: {first}" + (f" and {len(others)} more" if others else "")
 
     def execute(self, context: Context) -> Any:
         """Drain; commands that failed before this attempt are sent again."""

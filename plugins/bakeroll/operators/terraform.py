@@ -18,6 +18,7 @@ from bakeroll.hooks.git_access import GitAccessHook
 from bakeroll.links.console import PlanLink, StateLink
 from bakeroll.listeners.run_note import KEY as RUN_NOTE
 from bakeroll.operators.base import DeploymentOperator
+from bakeroll.operators.failures import explained
 from bakeroll.operators.layers import baked_images
 
 if TYPE_CHECKING:
@@ -117,13 +118,19 @@ class ApplyOperator(DeploymentOperator):
 
     def execute(self, context: Context) -> None:
         """Apply; a plan without changes leaves all as it is, of a stale one what is left of it is applied."""
+        with explained(context, self.log.error):
+            self._apply(context)
+
+    def _apply(self, context: Context) -> None:
         deployment = self.deployment(context)
         image_id = self.plan["image_id"]
         _show(context, deployment, (self.plan["location"] or {}).get("key"))
         # A bake takes its time, and a plan may wait a day for its approval.
         deployment.look_ahead(self.log.warning)
-        deployment.ledger.update(
-            lambda journal: journal.model_copy(update={"image_id": image_id, "waits_until": None})
+        deployment.ledger.going(back=False).update(
+            lambda journal: journal.model_copy(
+                update={"image_id": image_id, "waits_until": None, "apply_epoch": journal.epoch}
+            )
         )
         given = variables(deployment, image_id, self.log.info)
         self._terraform = terraform(deployment, self.log.info)

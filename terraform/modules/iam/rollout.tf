@@ -15,6 +15,44 @@ data "aws_iam_policy_document" "rollout" {
     resources = [local.group]
   }
 
+  # A rollback points a group at another version of its launch template; see terraform.tf.
+  statement {
+    sid     = "LaunchFrom"
+    actions = ["ec2:RunInstances"]
+    resources = [
+      "${local.public_ec2}:image/*",
+      "${local.public_ec2}:snapshot/*",
+      "${local.ec2}:launch-template/*",
+      "${local.ec2}:network-interface/*",
+      "${local.ec2}:security-group/*",
+      "${local.ec2}:subnet/*",
+    ]
+  }
+
+  statement {
+    sid       = "LaunchFleetInstances"
+    actions   = ["ec2:RunInstances", "ec2:CreateTags"]
+    resources = ["${local.ec2}:instance/*", "${local.ec2}:volume/*"]
+
+    condition {
+      test     = "StringEquals"
+      variable = "aws:RequestTag/bakeroll:environment"
+      values   = [var.environment]
+    }
+  }
+
+  statement {
+    sid       = "HandRolesToInstances"
+    actions   = ["iam:PassRole"]
+    resources = [local.roles]
+
+    condition {
+      test     = "StringEquals"
+      variable = "iam:PassedToService"
+      values   = ["ec2.amazonaws.com"]
+    }
+  }
+
   statement {
     sid       = "DrainDocument"
     actions   = ["ssm:DescribeDocument", "ssm:SendCommand"]

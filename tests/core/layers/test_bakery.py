@@ -166,8 +166,12 @@ def test_a_rejected_image_is_not_deployed_again(world: World) -> None:
     world.deploy()
     image = images.newest_of_layer(world.clients.ec2, "application")[0]
     images.mark(world.clients.ec2, image.id, "development", images.REJECTED)
-    with pytest.raises(ImageError, match="was rejected and nothing changed"):
+    with pytest.raises(ImageError, match="was rejected here and nothing changed"):
         world.deploy()
+    with pytest.raises(ImageError, match="set deploy_rejected as well"):
+        world.bakery().decide(ami_id=image.id)
+    chosen = world.bakery().decide(deploy_rejected=True)
+    assert (chosen.first_to_bake, chosen.image_of("application", {})) == (None, image.id)
     world.commit()
     assert world.deploy() == ["application"]
 

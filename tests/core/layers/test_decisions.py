@@ -139,10 +139,18 @@ def test_a_rejected_application_is_neither_deployed_nor_baked_again() -> None:
     account = Account.complete()
     account.found["application", "ami-application_base"] = Found(rejected=image("application"), next_number=1)
     with pytest.raises(
-        ImageError, match=r"development: image ami-application .* was rejected and nothing changed"
+        ImageError, match=r"development: image ami-application .* was rejected here and nothing changed"
     ):
         account.decide()
     assert baked(account.decide(rebuild="application")) == ["application"]
+
+
+def test_a_rejected_application_is_deployed_if_a_person_asks_for_it() -> None:
+    account = Account.complete()
+    account.found["application", "ami-application_base"] = Found(rejected=image("application"), next_number=1)
+    decision = account.decide(deploy_rejected=True)["application"]
+    assert (decision.bake, decision.image_id) == (False, "ami-application")
+    assert decision.reasons[1] == "it was rejected here before, and is deployed by deploy_rejected"
 
 
 def test_a_rejected_parent_is_baked_again() -> None:
@@ -166,8 +174,10 @@ def test_decisions_survive_json_and_name_parents() -> None:
     assert decisions.of("base").sentence() == "base is reused (ami-base): nothing changed"
 
 
-def name(found: Image | None, kept: Document | None = None) -> LayerDecision:
-    return existing("ami-application", found, kept, environment=ENVIRONMENT)
+def name(
+    found: Image | None, kept: Document | None = None, *, deploy_rejected: bool = False
+) -> LayerDecision:
+    return existing("ami-application", found, kept, environment=ENVIRONMENT, deploy_rejected=deploy_rejected)
 
 
 def test_an_existing_image_is_deployed_without_a_bake() -> None:
@@ -183,13 +193,16 @@ def test_an_existing_image_is_deployed_without_a_bake() -> None:
     ("tags", "reason"),
     [
         ({}, "it has no bakeroll tags, so nothing is known of its inputs"),
-        ({"layer": "application", "development": "rejected"}, "it was rejected for development before"),
+        (
+            {"layer": "application", "development": "rejected"},
+            "it was rejected here before, and is deployed by deploy_rejected",
+        ),
         ({"layer": "application", "development": "released"}, "it was released in development before"),
     ],
 )
 def test_what_is_known_of_an_existing_image_is_said(tags: dict[str, str], reason: str) -> None:
     found = replace(image("application"), tags={f"bakeroll:{key}": value for key, value in tags.items()})
-    assert name(found).reasons[1] == reason
+    assert name(found, deploy_rejected=True).reasons[1] == reason
 
 
 @pytest.mark.parametrize(
@@ -199,6 +212,11 @@ def test_what_is_known_of_an_existing_image_is_said(tags: dict[str, str], reason
         (image("application", state="pending"), None, "is pending; choose another"),
         (image("application", state="disabled"), None, "is disabled; enable it first"),
         (image("application", layer="base"), None, "is of layer base, not application"),
+        (
+            image("application", layer="application", development="rejected"),
+            None,
+            "was rejected here; set deploy_rejected as well",
+        ),
         (
             image("application", layer="application"),
             replace(document("application", "ami-x"), environment="staging"),

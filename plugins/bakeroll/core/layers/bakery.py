@@ -125,18 +125,28 @@ class Bakery:
         )
 
     def decide(
-        self, *, rebuild: Rebuild = "none", application_ref: str | None = None, ami_id: str | None = None
+        self,
+        *,
+        rebuild: Rebuild = "none",
+        application_ref: str | None = None,
+        ami_id: str | None = None,
+        deploy_rejected: bool = False,
     ) -> Decisions:
         """Decide which layers are baked, and say why.
 
         :param rebuild: bake this layer although nothing changed, and all that are built on it.
         :param application_ref: deploy this branch, tag or commit rather than the environment's.
         :param ami_id: deploy this existing image and bake nothing.
+        :param deploy_rejected: deploy an image although it was rejected for this environment.
         :raises InputError: if inputs or the application's ref cannot be found out.
         :raises RepositoryError: if a git repository does not answer; it may do so later.
+        :raises RejectedError: if there is an image of these inputs that was rejected.
         :raises ImageError: if an image is missing or may not be deployed.
         """
-        decisions = self._of_image(ami_id) if ami_id else self._of_inputs(rebuild, application_ref)
+        if ami_id:
+            decisions = self._of_image(ami_id, deploy_rejected=deploy_rejected)
+        else:
+            decisions = self._of_inputs(rebuild, application_ref, deploy_rejected=deploy_rejected)
         for decision in decisions.layers:
             self._say(decision.sentence())
         return decisions
@@ -209,7 +219,9 @@ class Bakery:
         self._git.interrupt()
         self._tool.interrupt()
 
-    def _of_inputs(self, rebuild: Rebuild, application_ref: str | None) -> Decisions:
+    def _of_inputs(
+        self, rebuild: Rebuild, application_ref: str | None, *, deploy_rejected: bool
+    ) -> Decisions:
         application = self._environment.application
         source = self._environment.source_ami
         commit = self._git.commit(Source(application.repository, application_ref or application.ref))
@@ -223,6 +235,7 @@ class Bakery:
                 describe=lambda layer, image_id: self._document(layer, image_id, commit),
                 look=self._look,
                 previous=self._previous,
+                deploy_rejected=deploy_rejected,
             )
         return Decisions(decided, parent.id, commit, sources)
 
@@ -233,11 +246,13 @@ class Bakery:
             self._packer_dir, self._inputs = ready.packer_dir, {}
             yield ready.commits
 
-    def _of_image(self, ami_id: str) -> Decisions:
+    def _of_image(self, ami_id: str, *, deploy_rejected: bool) -> Decisions:
         image = images.get(self._clients.ec2, ami_id)
         digest = image.tags.get(images.TAG_FINGERPRINT) if image else None
         document = self._recall(APPLICATION, digest) if digest else None
-        decision = layers.existing(ami_id, image, document, environment=self._name)
+        decision = layers.existing(
+            ami_id, image, document, environment=self._name, deploy_rejected=deploy_rejected
+        )
         skipped = ("an existing application image is deployed",)
         others = (LayerDecision(layer, False, skipped) for layer in LAYERS if layer != APPLICATION)
         return Decisions((*others, decision), None, None)

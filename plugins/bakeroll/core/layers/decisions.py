@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from bakeroll.core.errors import ImageError
+from bakeroll.core.errors import ImageError, RejectedError
 from bakeroll.core.layers.fingerprint import Document, compare
 from bakeroll.core.layers.images import (
     REJECTED,
@@ -22,6 +22,7 @@ from bakeroll.core.layers.inputs import APPLICATION, LAYERS
 Rebuild = Literal["none", "application", "application_base", "base"]
 # The parent of a layer whose parent is itself about to be baked.
 UNKNOWN = ""
+_REJECTED_ALL_THE_SAME = ("it was rejected here before, and is deployed by deploy_rejected",)
 
 
 @dataclass(frozen=True)
@@ -122,6 +123,7 @@ def decide(
     describe: Callable[[str, str], Document],
     look: Callable[[Document], Found],
     previous: Callable[[str], Document | None],
+    deploy_rejected: bool = False,
 ) -> tuple[LayerDecision, ...]:
     """Decide on the three layers, parents first.
 
@@ -133,7 +135,9 @@ def decide(
     :param describe: makes the document of a layer and its parent's image id.
     :param look: finds the images of a document.
     :param previous: the document of the newest image of a layer.
-    :raises ImageError: if the application image was rejected for this environment and nothing changed since.
+    :param deploy_rejected: whether a person wants an image that was rejected all the same.
+    :raises RejectedError: if the application image was rejected for this environment and nothing changed
+        since.
     """
     decisions: list[LayerDecision] = []
     parent = source_ami
@@ -143,7 +147,12 @@ def decide(
             decision = _on_a_new_parent(document, previous(layer), decisions[-1].layer)
         else:
             decision = judge(
-                document, look(document), previous, environment=environment, forced=layer == rebuild
+                document,
+                look(document),
+                previous,
+                environment=environment,
+                forced=layer == rebuild,
+                deploy_rejected=deploy_rejected,
             )
         decisions.append(decision)
         parent = decision.image_id or UNKNOWN
@@ -157,10 +166,12 @@ def judge(
     *,
     environment: str,
     forced: bool,
+    deploy_rejected: bool = False,
 ) -> LayerDecision:
     """Decide on one layer whose parent exists.
 
     :param forced: a new image is wanted although there may be one.
+    :param deploy_rejected: a rejected image is as good as any.
     """
     fingerprint = document.fingerprint
     if forced:
@@ -176,10 +187,21 @@ def judge(
         )
         return _bake(document, [reason], being_made.number if being_made else 0)
     if found.rejected and document.layer == APPLICATION:
+        image = found.rejected
+        if deploy_rejected:
+            return LayerDecision(
+                APPLICATION,
+                False,
+                ("nothing changed", *_REJECTED_ALL_THE_SAME),
+                fingerprint,
+                image.id,
+                image.name,
+            )
         # The same content would only fail again; baking it under a new number would hide that.
-        raise ImageError(
-            f"{environment}: image {found.rejected.id} ({found.rejected.name}) was rejected and nothing "
-            "changed since; deploy another commit, or run with rebuild=application to bake it again"
+        raise RejectedError(
+            f"{environment}: image {image.id} ({image.name}) was rejected here and nothing changed since, so "
+            "nothing is deployed; deploy another commit, run with deploy_rejected to deploy it all the same, "
+            "or with rebuild=application to bake it again"
         )
     reasons = compare(document, previous(document.layer)) or ["no image of these inputs is available"]
     if found.disabled:
@@ -188,17 +210,23 @@ def judge(
 
 
 def existing(
-    image_id: str, image: Image | None, document: Document | None, *, environment: str
+    image_id: str,
+    image: Image | None,
+    document: Document | None,
+    *,
+    environment: str,
+    deploy_rejected: bool = False,
 ) -> LayerDecision:
     """Decide to deploy an image that is there already, for a person who named it.
 
     The image must be available and an application layer's. One that was rejected for this environment is
-    deployed all the same, since a person asked for it by name, and the reason says so. An image without
-    any of our tags was made by other means, and is the person's to answer for. An image whose kept inputs
-    name another environment is refused, as that one's variables and secrets are in it.
+    deployed only if that is asked for as well. An image without any of our tags was made by other means,
+    and is the person's to answer for. An image whose kept inputs name another environment is refused, as
+    that one's variables and secrets are in it.
 
     :param image: None if AWS knows none of this id.
     :param document: the image's inputs, if they were kept.
+    :param deploy_rejected: whether an image that was rejected is wanted all the same.
     :raises ImageError: if it may not be deployed.
     """
     named = f"{environment}: image {image_id}"
@@ -221,7 +249,12 @@ def existing(
     if layer is None:
         reasons.append("it has no bakeroll tags, so nothing is known of its inputs")
     if image.judged(environment) == REJECTED:
-        reasons.append(f"it was rejected for {environment} before")
+        if not deploy_rejected:
+            raise ImageError(
+                f"{named} ({image.name}) was rejected here; set deploy_rejected as well to deploy it all the "
+                "same, or choose another ami_id"
+            )
+        reasons += _REJECTED_ALL_THE_SAME
     elif image.judged(environment) == RELEASED:
         reasons.append(f"it was released in {environment} before")
     return LayerDecision(

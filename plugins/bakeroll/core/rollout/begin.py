@@ -10,6 +10,7 @@ from bakeroll.core.errors import FleetError, GroupMissingError, LockedError
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout import lifecycle_actions
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
+from bakeroll.core.rollout.rollback.target import what_runs
 from bakeroll.core.steps import Act, Decision, Done, Wait
 from bakeroll.core.terraform import FleetOutput
 
@@ -137,8 +138,10 @@ def _record(
     except GroupMissingError:
         return FleetRecord(**names)  # the plan that follows makes it again
     # A group without instances has nothing to go back to either.
-    before = picture.template_version if picture.counted and not new else None
-    return FleetRecord(**names, template_before=before)
+    before = None if new else what_runs(clients, picture)
+    if before is None:
+        return FleetRecord(**names)
+    return FleetRecord(**names, template_before=before.version, template_id_before=before.template_id)
 
 
 def retain_abandoned(clients: Clients, ledger: Ledger, settings: Mapping[str, config.Fleet]) -> list[str]:

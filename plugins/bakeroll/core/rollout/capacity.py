@@ -40,7 +40,9 @@ def surge_left(fleet: Fleet, record: FleetRecord) -> int:
         return 0
     standing = {instance.instance_id for instance in fleet.counted}
     gone = sum(1 for instance_id in surge.retiring if instance_id not in standing)
-    return max(0, surge.amount - gone)
+    # MinSize goes in the same call as the capacity that is withdrawn: so it tells whether that has happened.
+    withdrawn = surge.withdrawn + (surge.withdrawing if fleet.minimum == surge.minimum else 0)
+    return max(0, surge.amount - gone - withdrawn)
 
 
 def live_target(fleet: Fleet, record: FleetRecord) -> int:
@@ -145,7 +147,8 @@ def next_to_retire(fleet: Fleet, live: int, most: int) -> list[Instance]:
 
 def astray(fleet: Fleet, surge: Surge) -> list[str]:
     """Return instances that were to be retired and are current again: the target went back to theirs."""
-    return [one.instance_id for one in fleet.current if one.instance_id in surge.retiring]
+    meant = set(surge.retiring) - set(surge.surplus)
+    return [one.instance_id for one in fleet.current if one.instance_id in meant]
 
 
 def gone(fleet: Fleet, record: FleetRecord, wave: int) -> list[str]:

@@ -94,6 +94,23 @@ def failed_launches(autoscaling: AutoScalingClient, group: str, since: float) ->
     return failed
 
 
+UNDER_WAY = frozenset({"InProgress", "PreInService", "WaitingForInstanceId"})
+"""States of a launch that others follow (API reference, Activity, StatusCode), of instances on demand and
+of spot instances (which may be waited for without end) those in which one is about to come."""
+
+
+def launches_under_way(autoscaling: AutoScalingClient, group: str) -> bool:
+    """Tell whether Auto Scaling is about to add an instance to a group.
+
+    :param group: its name.
+    """
+    activities = autoscaling.describe_scaling_activities(AutoScalingGroupName=group, MaxRecords=100)
+    return any(
+        one["StatusCode"] in UNDER_WAY and one.get("Description", "").startswith("Launching")
+        for one in activities["Activities"]
+    )
+
+
 def evidence(launches: Iterable[FailedLaunch], targets: Iterable[TargetHealth]) -> str:
     """Say in AWS's own words why instances do not come into service; empty if AWS says nothing."""
     words = [launch.message for launch in launches]

@@ -14,7 +14,14 @@ from botocore.exceptions import ClientError
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from bakeroll.core.aws import CONFLICTS, MISSING, error_code
-from bakeroll.core.errors import FleetError, JournalError, LockedError, OwnershipLostError
+from bakeroll.core.errors import (
+    FleetError,
+    JournalError,
+    LockedError,
+    OwnershipLostError,
+    RollbackError,
+    RolledBackError,
+)
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
@@ -48,6 +55,9 @@ class Surge(_Record):
     :ivar base: the capacity that there was when the intent was noted; None in an older journal.
     :ivar applied: whether the raise was seen to have happened.
     :ivar retiring: instances that are terminated by name, each with a decrement.
+    :ivar surplus: those of them that are current: a rollback has more of them than are needed.
+    :ivar withdrawing: capacity that no instance was launched for yet, and that goes together with MinSize.
+    :ivar withdrawn: how much went so.
     """
 
     amount: int
@@ -58,6 +68,9 @@ class Surge(_Record):
     base: int | None = None
     applied: bool = False
     retiring: tuple[str, ...] = ()
+    surplus: tuple[str, ...] = ()
+    withdrawing: int = 0
+    withdrawn: int = 0
 
     def owns(self, minimum: int) -> bool:
         """Tell whether a MinSize is one that we set or found, and not somebody else's since."""
@@ -100,6 +113,23 @@ class Watch(_Record):
     fault: str | None = None
 
 
+class Rollback(_Record):
+    """That everything goes back to what ran before: noted before the first change.
+
+    :ivar cause: why, in one sentence.
+    :ivar began_at: when, in seconds since the epoch.
+    :ivar reject: whether the image is to be rejected: it was given to a fleet, and is not what ran before.
+    :ivar rejected: whether that is done.
+    :ivar retired: how many instances each fleet had retired by then; what it retires later goes back.
+    """
+
+    cause: str
+    began_at: float
+    reject: bool
+    rejected: bool = False
+    retired: dict[str, int] = Field(default_factory=dict)
+
+
 class FleetRecord(_Record):
     """One fleet in the journal."""
 
@@ -113,6 +143,10 @@ class FleetRecord(_Record):
     """Launch template version that ran before this rollout; None on a first deployment."""
     replaces: tuple[str, ...] | None = None
     """Instances that are replaced though nothing of them changed; None if no run asked for that."""
+    template_id_before: str | None = None
+    """The launch template it is of; None if it is the fleet's own of today."""
+    launch_held: bool = False
+    """Whether a rollback suspends the group's Launch process, or is about to."""
     before: Before | None = None
     surge: Surge | None = None
     retired: tuple[str, ...] = ()
@@ -164,6 +198,9 @@ class Journal(_Record):
     image_id: str | None = None
     waits_until: float | None = None
     """Until when a person may approve the plan: nobody renews the lease meanwhile."""
+    apply_epoch: int | None = None
+    """The epoch in which Terraform began to apply last; before that a run has changed nothing."""
+    rollback: Rollback | None = None
     fleets: dict[str, FleetRecord] = Field(default_factory=dict)
 
 
@@ -175,10 +212,19 @@ class Ledger:
     :param environment: the environment's name.
     :param owner: the run that acts, ``<dag id>/<run id>``.
     :param now: the clock, in seconds since the epoch.
+    :param back: whether what it is for goes back, or forward; None for neither. Forward nothing goes once a
+        rollback has begun.
     """
 
     def __init__(
-        self, s3: S3Client, bucket: str, environment: str, owner: str, *, now: Callable[[], float]
+        self,
+        s3: S3Client,
+        bucket: str,
+        environment: str,
+        owner: str,
+        *,
+        now: Callable[[], float],
+        back: bool | None = None,
     ) -> None:
         self._s3 = s3
         self._bucket = bucket
@@ -186,6 +232,11 @@ class Ledger:
         self._environment = environment
         self.owner = owner
         self.now = now
+        self._back = back
+
+    def going(self, *, back: bool) -> Ledger:
+        """Return the same journal for steps that go back, or forward: each is refused in the other's time."""
+        return Ledger(self._s3, self._bucket, self._environment, self.owner, now=self.now, back=back)
 
     @property
     def key(self) -> str:
@@ -427,6 +478,13 @@ class Ledger:
                 f"{self._environment}: {journal.owner} took the journal over (epoch {journal.epoch}); "
                 f"{self.owner} does nothing more"
             )
+        if self._back is False and journal.rollback:
+            raise RolledBackError(
+                f"{self._environment}: the deployment is being rolled back, so this goes no further; "
+                f"the cause: {journal.rollback.cause}"
+            )
+        if self._back and not journal.rollback:
+            raise RollbackError(f"{self._environment}: nothing is being rolled back; start a new run")
 
     def _write(self, journal: Journal, tag: str) -> None:
         self._s3.put_object(

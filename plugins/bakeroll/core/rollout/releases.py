@@ -20,16 +20,17 @@ UNDECIDED = frozenset({"ConditionalRequestConflict", "409"})
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html)."""
 
 
-def record(s3: S3Client, bucket: str, journal: Journal, facts: Mapping[str, Any]) -> str:
+def record(s3: S3Client, bucket: str, journal: Journal, facts: Mapping[str, Any], *, kind: str = "") -> str:
     """Write the release that a journal ends in; one that is there already stays as it is.
 
     :param bucket: the state bucket.
     :param facts: what is worth keeping, as JSON can hold it.
+    :param kind: what else than a release it is; a part of its name.
     :return: the object's key.
     """
     opened = datetime.fromtimestamp(journal.opened_at, UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
     run = "".join(one if one.isalnum() or one in "._-" else "-" for one in journal.owner)
-    key = f"releases/{journal.environment}/{opened}-{run}.json"
+    key = f"releases/{journal.environment}/{opened}-{run}{kind and '-'}{kind}.json"
     content = {
         "environment": journal.environment,
         "run": journal.owner,

@@ -38,21 +38,29 @@ def template(name: str, asg: AutoScalingGroupTypeDef) -> LaunchTemplateSpecifica
     return _policy(asg)["LaunchTemplate"]["LaunchTemplateSpecification"]
 
 
-def pointed_at(asg: AutoScalingGroupTypeDef, version: str) -> dict[str, Any]:
+def pointed_at(
+    asg: AutoScalingGroupTypeDef, version: str, *, template_id: str | None = None
+) -> dict[str, Any]:
     """Return the parameter of UpdateAutoScalingGroup that has a group launch from another version.
 
     A mixed instances policy is given whole, as it stands: what its instance types and purchase options are,
     stays.
 
-    :param asg: the group as DescribeAutoScalingGroups has it; its template stays the same.
+    :param asg: the group as DescribeAutoScalingGroups has it.
     :param version: number of the launch template version.
+    :param template_id: the launch template; None: the group's own of now.
     """
     if own := asg.get("LaunchTemplate"):
-        return {"LaunchTemplate": {"LaunchTemplateId": own["LaunchTemplateId"], "Version": version}}
+        return {
+            "LaunchTemplate": {
+                "LaunchTemplateId": template_id or own["LaunchTemplateId"],
+                "Version": version,
+            }
+        }
     policy = _policy(asg)
     launch = policy["LaunchTemplate"]
     specification = {
-        "LaunchTemplateId": launch["LaunchTemplateSpecification"]["LaunchTemplateId"],
+        "LaunchTemplateId": template_id or launch["LaunchTemplateSpecification"]["LaunchTemplateId"],
         "Version": version,
     }
     changed = {**policy, "LaunchTemplate": {**launch, "LaunchTemplateSpecification": specification}}

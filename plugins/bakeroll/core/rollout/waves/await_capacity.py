@@ -15,12 +15,16 @@ from bakeroll.core.steps import Decision, Done, Wait
 class AwaitCapacity(FleetStep):
     """Wait until this wave's new instances are in service and healthy in every target group."""
 
+    what_serves = "new instances"
+    next_step = "The old instances serve on; mend that"
+    """What the person who reads of a failure does next."""
+
     def look(self) -> Decision:
         """Count what serves; give up when AWS says that it cannot come, or when time is up."""
         fleet, record = self._picture()
         wanted = share_of(live_target(fleet, record), self._share(record))
         if fleet.ready_current >= wanted:
-            return Done(f"{fleet.ready_current} of {wanted} new instances in service and healthy")
+            return Done(f"{fleet.ready_current} of {wanted} {self.what_serves} in service and healthy")
         deadline = self._deadline("await_capacity")
         launches = health.failed_launches(
             self._clients.autoscaling, fleet.group, since=deadline - self._timeout
@@ -28,8 +32,8 @@ class AwaitCapacity(FleetStep):
         hopeless = next((launch for launch in launches if launch.final), None)
         if hopeless:
             raise CapacityError(
-                f"fleet {fleet.name}: {fleet.group} cannot launch new instances: {hopeless.message} "
-                "Mend that and start a new run; the old instances serve on"
+                f"fleet {fleet.name}: {fleet.group} cannot launch {self.what_serves}: {hopeless.message} "
+                f"{self.next_step}"
             )
         if self._ledger.now() >= deadline:
             raise CapacityError(self._too_late(fleet, wanted, launches))
@@ -39,9 +43,7 @@ class AwaitCapacity(FleetStep):
     def _too_late(self, fleet: Fleet, wanted: int, launches: Sequence[health.FailedLaunch]) -> str:
         unready = [instance for instance in fleet.current if not fleet.ready(instance)]
         said = health.evidence(launches, [target for one in unready for target in one.targets])
-        console = health.console_output(self._clients.ec2, unready[0].instance_id) if unready else ""
         return (
             f"fleet {fleet.name}: only {fleet.progress(wanted)} after {self._timeout:.0f} s; "
-            f"AWS says: {said or 'nothing about why'}. The old instances serve on; mend the new version "
-            "and start a new run" + (f". Console of {unready[0].instance_id}:\n{console}" if console else "")
+            f"AWS says: {said or 'nothing about why'}. {self.next_step}"
         )

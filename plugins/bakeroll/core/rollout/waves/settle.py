@@ -27,7 +27,6 @@ class Settle(FleetStep):
             )
         if record.before:
             return self._give_back(fleet, record, record.before)
-        deadline = self._deadline("verify")
         if fleet.ready_current >= fleet.desired:
             return Done(
                 f"all {fleet.ready_current} instances of {fleet.group} are current and healthy",
@@ -39,6 +38,10 @@ class Settle(FleetStep):
                     "template_version": fleet.template_version,
                 },
             )
+        return self._wait_for(fleet)
+
+    def _wait_for(self, fleet: Fleet) -> Wait:
+        deadline = self._deadline("verify")
         if self._ledger.now() >= deadline:
             raise FleetError(
                 f"fleet {fleet.name}: {fleet.progress(fleet.desired)} at the end of the rollout; "
@@ -57,7 +60,11 @@ class Settle(FleetStep):
             )
         if REBALANCE in fleet.suspended and REBALANCE not in before.suspended:
             return Act(f"resume {REBALANCE}", lambda: self._resume(fleet))
-        ours = [one.instance_id for one in fleet.current if one.protected and not before.protected]
+        protected = [one for one in fleet.current if one.protected and not before.protected]
+        # AWS refuses the whole call for one that is not in service (API reference, SetInstanceProtection).
+        ours = [one.instance_id for one in protected if one.lifecycle_state == "InService"]
+        if protected and not ours:
+            return self._wait_for(fleet)
         if ours:
             return Act(
                 f"end the scale-in protection of {len(ours)} instances",

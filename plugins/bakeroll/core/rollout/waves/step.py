@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from bakeroll.core.aws import Clients
@@ -52,7 +52,11 @@ class FleetStep(ABC):
                 f"{', '.join(sorted(records)) or 'nothing'}; name the same fleets in both"
             )
         record = records[self._name]
-        return fleets.describe(self._clients, self._name, record.group, record.replaces or ()), record
+        return fleets.describe(self._clients, self._name, record.group, self._replaced(record)), record
+
+    def _replaced(self, record: FleetRecord) -> Collection[str]:
+        """Return the instances that are old whatever they were launched from."""
+        return record.replaces or ()
 
     def _deadline(self, step: str) -> float:
         return self._ledger.deadline(self._name, deadline_name(self._wave, step), self._timeout)

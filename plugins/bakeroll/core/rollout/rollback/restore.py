@@ -1,0 +1,163 @@
+"""Bring one fleet back: its group's target, its capacity, and out with what is not wanted."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from bakeroll.core.errors import RollbackError
+from bakeroll.core.rollout.capacity import capacity, live_target, may_go, raised, surge_left
+from bakeroll.core.rollout.fleet import Fleet
+from bakeroll.core.rollout.journal import FleetRecord, Surge
+from bakeroll.core.rollout.rollback.step import BackStep
+from bakeroll.core.rollout.rollback.target import Target, image_of, point, points_at, target_of
+from bakeroll.core.rollout.rollback.withdraw import Withdraw
+from bakeroll.core.rollout.waves import (
+    DRAIN_CHUNK,
+    RETIRE_BATCH,
+    AwaitCapacity,
+    FleetStep,
+    Retire,
+    ScaleOut,
+    Settle,
+)
+from bakeroll.core.steps import Act, Decision, Done
+
+
+class Restore(BackStep):
+    """Restore one fleet.
+
+    It goes through all that a rollout's wave goes through, from the start at each look: so whatever happens
+    meanwhile, a launch of the bad version that was on its way for example, is seen and mended.
+    """
+
+    def look(self) -> Decision:
+        """Decide what is first; the result is what went, in chunks; None: there is nothing to go back to."""
+        fleet, record = self._picture()
+        target = target_of(record)
+        if target is None:
+            return Done(
+                f"fleet {fleet.name} was made by this deployment, so there is nothing to go back to: its "
+                f"{len(fleet.counted)} instances stay, {fleet.ready_count} serve; deploy a mended version"
+            )
+        if not points_at(fleet, target):
+            return self._point(fleet, target)
+        if record.surge and not record.surge.applied and (act := self._unapplied(fleet, record.surge)):
+            return act
+        for kind in (Withdraw, _RestoreCapacity, _AwaitRestored):
+            decision = self._as(kind).look()
+            if not isinstance(decision, Done):
+                return decision
+        return self._as(_Remove).look()
+
+    def _as(self, kind: type[FleetStep]) -> FleetStep:
+        timeout = timedelta(seconds=self._timeout)
+        return kind(self._clients, self._ledger, self._name, wave=self._wave, timeout=timeout)
+
+    def _point(self, fleet: Fleet, target: Target) -> Act:
+        if image_of(self._clients, target) is None:
+            raise RollbackError(
+                f"fleet {fleet.name}: {target}, which ran before, has been deleted: there is nothing to "
+                "go back to"
+            )
+        return Act(
+            f"point {fleet.group} back at {target}, from version {fleet.template_version}",
+            lambda: self._point_at(fleet, target),
+        )
+
+    def _point_at(self, fleet: Fleet, target: Target) -> None:
+        self._ledger.read()
+        point(self._clients, fleet, target)
+
+    def _unapplied(self, fleet: Fleet, surge: Surge) -> Act | None:
+        """Take a raise for done that was cut off while AWS did it; drop one for the new version."""
+        if raised(fleet, surge):
+            applied = surge.model_copy(update={"applied": True})
+            return Act("note that capacity was raised", lambda: self._change(surge, {"surge": applied}))
+        if fleet.old and surge.amount == len(fleet.old):
+            return None  # it is what this rollback needs
+        # The intent wanted that much more than there was; what it was added to stays ours.
+        earlier = surge.amount - (surge.minimum - capacity(fleet))
+        kept = surge.model_copy(
+            update={
+                "amount": max(0, earlier),
+                "minimum": fleet.minimum,
+                "previous": fleet.minimum,
+                "applied": True,
+            }
+        )
+        return Act(
+            "drop the intent to raise capacity: it did not come to that",
+            lambda: self._change(surge, {"surge": kept}),
+        )
+
+
+class _RestoreCapacity(BackStep, ScaleOut):
+    """Raise capacity by what is missing of the version that ran before."""
+
+
+class _AwaitRestored(BackStep, AwaitCapacity):
+    """Wait until the version that ran before serves at full capacity."""
+
+    what_serves = "instances of the version before"
+    next_step = "That is the version that ran before"
+
+
+class _Remove(BackStep, Retire):
+    """Remove what is not current; then instances of the version before that are more than needed."""
+
+    def _done(self, fleet: Fleet, record: FleetRecord) -> Act | Done:
+        surge = record.surge
+        if surge and (decision := self._surplus(fleet, record, surge)):
+            return decision
+        standing = {instance.instance_id for instance in fleet.counted}
+        ids = [one for one in record.retired if one not in standing]
+        forward = record.retired[: self._retired_forward()]
+        chunks = [
+            some[start : start + DRAIN_CHUNK]
+            for some in ([one for one in ids if one in forward], [one for one in ids if one not in forward])
+            for start in range(0, len(some), DRAIN_CHUNK)
+        ]
+        return Done(
+            f"all {len(fleet.counted)} instances of {fleet.group} are of the version before; "
+            f"{len(ids)} were retired by this deployment",
+            chunks,
+        )
+
+    def _retired_forward(self) -> int:
+        rollback = self._ledger.read().rollback
+        return rollback.retired.get(self._name, 0) if rollback else 0
+
+    def _surplus(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | None:
+        """Let go of instances that were launched in place of new ones, since the group was pointed back."""
+        live = live_target(fleet, record)
+        meant = [one for one in fleet.current if one.instance_id in surge.surplus]
+        victim = next((one for one in meant if may_go(fleet, one, live)), None)
+        if victim:
+            return Act(f"terminate {victim.instance_id}, which is surplus", lambda: self._terminate(victim))
+        most = min(surge_left(fleet, record) - len(meant), RETIRE_BATCH)
+        # First what does not serve, then what the rollout launched: that is protected from scale-in.
+        order = sorted(fleet.current, key=lambda one: (fleet.ready(one), not one.protected))
+        more = [one for one in order if one not in meant and may_go(fleet, one, live)]
+        names = [one.instance_id for one in more[: max(0, most)]]
+        if not names:
+            return None
+        return Act(
+            f"note the intent: retire {', '.join(names)}, which are surplus",
+            lambda: self._intend_surplus(record, surge, names),
+        )
+
+    def _intend_surplus(self, record: FleetRecord, surge: Surge, names: list[str]) -> None:
+        changed = surge.model_copy(
+            update={
+                "retiring": (*surge.retiring, *names),
+                "surplus": (*surge.surplus, *names),
+                "minimum": surge.minimum - len(names),
+                "previous": surge.minimum,
+            }
+        )
+        retired = tuple(dict.fromkeys((*record.retired, *names)))
+        self._change(surge, {"surge": changed, "retired": retired})
+
+
+class SettleBack(BackStep, Settle):
+    """Give back minimum, maximum, protection and processes, and see the whole fleet at the version before."""

@@ -1,0 +1,110 @@
+"""Take back capacity that was raised for the new version, and that nothing was launched for yet.
+
+That is where launches fail: the group is to have instances that it cannot get, and a rollback can do without.
+Left alone it would get them one day. Desired capacity is lowered only while the group's Launch process is
+suspended and no launch is on its way: so AWS has nobody to terminate for it.
+(https://docs.aws.amazon.com/autoscaling/ec2/userguide/as-suspend-resume-processes.html)
+"""
+
+from __future__ import annotations
+
+from bakeroll.core.rollout import health
+from bakeroll.core.rollout.capacity import surge_left
+from bakeroll.core.rollout.fleet import Fleet
+from bakeroll.core.rollout.journal import FleetRecord, Surge
+from bakeroll.core.rollout.rollback.step import BackStep
+from bakeroll.core.steps import Act, Decision, Done, Wait
+
+LAUNCH = "Launch"
+
+
+def spare(fleet: Fleet, record: FleetRecord) -> int:
+    """Return how much of the raised capacity stands in for no instance that has to go."""
+    return max(0, surge_left(fleet, record) - len(fleet.old))
+
+
+class Withdraw(BackStep):
+    """Withdraw spare capacity without an instance."""
+
+    def look(self) -> Decision:
+        """Decide what is to be done for it; done if there is no such capacity, or no more."""
+        fleet, record = self._picture()
+        surge = record.surge
+        amount = min(spare(fleet, record), fleet.launching)
+        if surge and surge.withdrawing:
+            return self._carry_out(fleet, surge)
+        if surge and amount and surge.owns(fleet.minimum) and not self._elsewhere_held(fleet, record):
+            return self._withdraw(fleet, record, surge, amount)
+        if record.launch_held:
+            return self._release(fleet)
+        return Done("no capacity is to be withdrawn")
+
+    @staticmethod
+    def _elsewhere_held(fleet: Fleet, record: FleetRecord) -> bool:
+        return LAUNCH in fleet.suspended and not record.launch_held
+
+    def _withdraw(self, fleet: Fleet, record: FleetRecord, surge: Surge, amount: int) -> Decision:
+        if not record.launch_held:
+            return Act(
+                f"note the intent: suspend {LAUNCH}, to withdraw {amount} instances not launched yet",
+                lambda: self._hold(held=True),
+            )
+        if LAUNCH not in fleet.suspended:
+            return Act(f"suspend {LAUNCH}", lambda: self._suspend(fleet))
+        if health.launches_under_way(self._clients.autoscaling, fleet.group):
+            return Wait("a launch that had begun is waited for", self._ledger.read)
+        intended = surge.model_copy(
+            update={
+                "withdrawing": amount,
+                "minimum": surge.minimum - amount,
+                "previous": fleet.minimum,
+                "applied": True,
+            }
+        )
+        return Act(
+            f"note the intent: withdraw {amount} instances that are not launched yet",
+            lambda: self._change(surge, {"surge": intended}),
+        )
+
+    def _carry_out(self, fleet: Fleet, surge: Surge) -> Act:
+        if fleet.minimum == surge.minimum:
+            done = surge.model_copy(
+                update={"withdrawing": 0, "withdrawn": surge.withdrawn + surge.withdrawing}
+            )
+            return Act("note that it is withdrawn", lambda: self._change(surge, {"surge": done}))
+        if fleet.minimum == surge.previous and fleet.launching >= surge.withdrawing:
+            desired = fleet.desired - surge.withdrawing
+            return Act(
+                f"withdraw {surge.withdrawing} instances: MinSize {fleet.minimum} -> {surge.minimum}, "
+                f"desired {fleet.desired} -> {desired}",
+                lambda: self._lower(fleet, surge.minimum, desired),
+            )
+        # Somebody has changed the sizes since: what is right is decided anew.
+        dropped = surge.model_copy(update={"withdrawing": 0, "minimum": surge.previous})
+        return Act("drop that intent", lambda: self._change(surge, {"surge": dropped}))
+
+    def _release(self, fleet: Fleet) -> Act:
+        if LAUNCH in fleet.suspended:
+            return Act(f"resume {LAUNCH}", lambda: self._resume(fleet))
+        return Act(f"note that {LAUNCH} is resumed", lambda: self._hold(held=False))
+
+    def _hold(self, *, held: bool) -> None:
+        self._ledger.update_fleet(self._name, lambda record: record.model_copy(update={"launch_held": held}))
+
+    def _suspend(self, fleet: Fleet) -> None:
+        self._ledger.read()
+        self._clients.autoscaling.suspend_processes(
+            AutoScalingGroupName=fleet.group, ScalingProcesses=[LAUNCH]
+        )
+
+    def _resume(self, fleet: Fleet) -> None:
+        self._ledger.read()
+        self._clients.autoscaling.resume_processes(
+            AutoScalingGroupName=fleet.group, ScalingProcesses=[LAUNCH]
+        )
+
+    def _lower(self, fleet: Fleet, minimum: int, desired: int) -> None:
+        self._ledger.read()
+        self._clients.autoscaling.update_auto_scaling_group(
+            AutoScalingGroupName=fleet.group, MinSize=minimum, DesiredCapacity=desired
+        )

@@ -1,0 +1,51 @@
+"""What a task that failed leaves: its cause in one sentence, and the evidence, in its log and as XComs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from airflow.sdk.exceptions import AirflowException
+
+from bakeroll.core.errors import BakerollError, RejectedError, RolledBackError
+from bakeroll.listeners.run_note import CAUSE
+
+if TYPE_CHECKING:
+    from airflow.sdk import Context
+
+EVIDENCE = "evidence"
+"""The XCom with what AWS says, by kind."""
+
+
+@contextmanager
+def explained(
+    context: Context,
+    tell: Callable[[str], object],
+    evidence: Callable[[], Mapping[str, str]] = dict,
+) -> Iterator[None]:
+    """Keep the cause of a failure, and the evidence for it.
+
+    :param tell: gets the evidence, line by line of the log; the cause is the exception, which Airflow logs.
+    :param evidence: gathers it.
+    """
+    try:
+        yield
+    except AirflowException:
+        raise  # a task that skips ends so as well
+    except (RejectedError, RolledBackError):
+        raise  # the one is no failure, and the other an effect whose cause is known
+    except Exception as error:
+        context["ti"].xcom_push(key=CAUSE, value=sentence(error))
+        found = dict(evidence())
+        for kind, text in found.items():
+            tell(f"{kind}:\n{text}")
+        if found:
+            context["ti"].xcom_push(key=EVIDENCE, value=found)
+        raise
+
+
+def sentence(error: Exception) -> str:
+    """Say in one line what went wrong."""
+    line = (str(error).splitlines() or [""])[0]
+    return line if isinstance(error, BakerollError) and line else f"{type(error).__name__}: {line}"

@@ -1,0 +1,362 @@
+"""What a failed deployment goes back to, whatever it failed of and wherever it is cut off."""
+
+from __future__ import annotations
+
+import pytest
+
+from bakeroll.core.errors import CapacityError, RollbackError, RolledBackError
+from bakeroll.core.layers import images
+from bakeroll.core.rollout import begin
+from bakeroll.core.rollout.begin import Begin
+from bakeroll.core.rollout.journal import Ledger
+from bakeroll.core.rollout.rollback import BeginRollback, Restore, SettleBack, describe, end
+from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
+from bakeroll.core.steps import Done
+from bakeroll.core.terraform import FleetOutput
+from sandbox.model.ports import CheckResult, LaunchError
+from sandbox.virtual import Behaviour
+from tests.core.rollout.harness import BUCKET, CAPACITY_TIMEOUT, World, ledger, receipt, world
+
+CAUSE = "fleet web: only 0 of 2 in service"
+SICK = CheckResult(healthy=False, reason="Target.ResponseCodeMismatch", description="codes: [500]")
+
+
+class CutOffError(Exception):
+    """The process was killed here."""
+
+
+def applied(w: World, image_id: str) -> None:
+    """Note what `apply` notes."""
+    w.ledger.update(
+        lambda journal: journal.model_copy(update={"image_id": image_id, "apply_epoch": journal.epoch})
+    )
+
+
+def sick_release(w: World) -> str:
+    """Point the group at a version that never gets healthy."""
+    image_id = w.aws.image("application-sick")
+    w.aws.hypervisor.images[image_id] = Behaviour(answer=receipt, check=SICK)
+    applied(w, image_id)
+    return w.release(image_id)
+
+
+def healthy_release(w: World) -> str:
+    image_id = w.release()
+    applied(w, image_id)
+    return image_id
+
+
+def begin_rollback(w: World, own: Ledger | None = None) -> BeginRollback:
+    return BeginRollback(w.clients, own or w.ledger, "production", cause=lambda: CAUSE)
+
+
+def back(w: World, kind, own: Ledger | None = None):
+    """Make a step that goes back."""
+    return kind(w.clients, (own or w.ledger).going(back=True), "web", wave=0, timeout=CAPACITY_TIMEOUT)
+
+
+def roll_back(w: World, own: Ledger | None = None) -> str:
+    """Run a whole rollback; returns the sentence at its end."""
+    w.run(begin_rollback(w, own))
+    chunks = w.run(back(w, Restore, own))
+    for ids in chunks:
+        w.run(w.drain(ids, own))
+    w.run(back(w, SettleBack, own))
+    return end(w.clients, own or w.ledger, BUCKET)
+
+
+def judged(w: World, image_id: str) -> str | None:
+    image = images.get(w.clients.ec2, image_id)
+    assert image is not None
+    return image.judged("production")
+
+
+def is_as_before(w: World, old: set[str] | None = None, *, size: int = 2, maximum: int = 4) -> None:
+    """See the version before at full capacity, and everything given back."""
+    after = w.picture()
+    assert after.template_version == "1"
+    assert (after.desired, after.minimum, after.maximum) == (size, size, maximum)
+    assert (len(after.counted), len(after.current), after.ready_count) == (size, size, size)
+    assert not after.suspended
+    assert not after.new_instances_protected
+    assert not any(one.protected for one in after.counted)
+    if old is not None:
+        assert old == {one.instance_id for one in after.counted}
+
+
+def ids(w: World) -> set[str]:
+    return {one.instance_id for one in w.picture().counted}
+
+
+def fails(w: World, *, kind=AwaitCapacity) -> None:
+    w.run(w.step(ScaleOut))
+    with pytest.raises(CapacityError):
+        w.run(w.step(kind))
+
+
+def test_a_version_that_never_gets_healthy_goes_and_the_old_instances_stay():
+    w = world(2)
+    old = ids(w)
+    bad = sick_release(w)
+    fails(w)
+    said = roll_back(w)
+    is_as_before(w, old)
+    assert w.lowest_ready == 2
+    assert judged(w, bad) == "rejected"
+    assert w.ledger.peek() is None
+    assert "production: web is back at version 1, 2 of 2 serve" in said
+    assert f"image {bad} is rejected" in said
+    assert "Terraform's next apply moves the groups forward again" in said
+    assert said.endswith(f"the cause: {CAUSE}")
+
+
+def test_a_version_that_fails_after_old_instances_went():
+    """Half of the old instances are gone: what is missing is launched again, and nobody is missed."""
+    w = world(4, maximum=8, waves=("50%", "100%"))
+    healthy_release(w)
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    drained = {one for chunk in w.run(w.step(Retire)) for one in chunk}
+    assert len(drained) == 2
+    roll_back(w)
+    is_as_before(w, size=4, maximum=8)
+    assert w.lowest_ready == 4
+    assert not drained & ids(w)
+    held = [one for one in w.picture().instances if not one.counted]
+    assert held == [], "what the deployment retired before it failed was drained too"
+
+
+def test_a_version_that_cannot_be_launched_leaves_no_capacity_behind(monkeypatch):
+    """AWS has still to launch two instances when it is given up: it never does."""
+    w = world(2)
+    old = ids(w)
+
+    def short(_spec):
+        raise LaunchError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity")
+
+    monkeypatch.setattr(w.aws.records, "create", short)
+    healthy_release(w)
+    fails(w)
+    assert w.picture().launching == 2
+    roll_back(w)
+    monkeypatch.undo()
+    w.settle(1000)
+    is_as_before(w, old)
+
+
+def test_instances_launched_in_place_of_new_ones_are_surplus():
+    """The image is gone, so launches fail; pointed back, AWS launches what it still owes."""
+    w = world(2)
+    image_id = healthy_release(w)
+    w.clients.ec2.deregister_image(ImageId=image_id)
+    fails(w)
+    w.run(begin_rollback(w))
+    step = back(w, Restore)
+    step.look().perform()
+    w.settle(60)
+    assert len(w.picture().current) == 4
+    for chunk in w.run(step):
+        w.run(w.drain(chunk))
+    w.run(back(w, SettleBack))
+    end(w.clients, w.ledger, BUCKET)
+    is_as_before(w)
+
+
+def test_an_apply_that_changed_nothing_rejects_nothing():
+    w = world(2)
+    old = ids(w)
+    image_id = w.aws.image("application-2")
+    applied(w, image_id)
+    said = roll_back(w)
+    is_as_before(w, old)
+    assert judged(w, image_id) is None
+    assert "no image is rejected" in said
+
+
+def test_an_image_that_ran_before_is_never_rejected():
+    """Another instance type failed, say: the image is the released one."""
+    w = world(2)
+    applied(w, w.made.image_id)
+    w.clients.ec2.create_launch_template_version(
+        LaunchTemplateId=w.made.template_id,
+        LaunchTemplateData={"ImageId": w.made.image_id, "InstanceType": "t3.small"},
+    )
+    w.clients.autoscaling.update_auto_scaling_group(
+        AutoScalingGroupName="web", LaunchTemplate={"LaunchTemplateId": w.made.template_id, "Version": "2"}
+    )
+    w.run(w.step(ScaleOut))
+    roll_back(w)
+    is_as_before(w)
+    assert judged(w, w.made.image_id) is None
+
+
+def test_a_run_that_applied_nothing_rolls_nothing_back():
+    w = world(2)
+    assert w.run(begin_rollback(w)) is None
+    assert w.record().template_before == "1"
+    journal = w.ledger.peek()
+    assert journal
+    assert journal.rollback is None
+    assert w.run(begin_rollback(w, ledger(w.aws, "run-2"))) is None, "another run's journal"
+    w.ledger.close()
+    assert w.run(begin_rollback(w)) is None
+
+
+def test_a_first_deployment_has_nothing_to_go_back_to():
+    w = world(2)
+    w.ledger.update_fleet("web", lambda record: record.model_copy(update={"template_before": None}))
+    bad = sick_release(w)
+    w.run(begin_rollback(w))
+    assert w.run(back(w, Restore)) is None
+    assert "there is nothing to go back to" in w.log[-1]
+    said = end(w.clients, w.ledger, BUCKET)
+    assert "web had nothing to go back to, 2 of 2 serve" in said
+    assert judged(w, bad) == "rejected"
+    assert w.ledger.peek() is None
+
+
+def test_a_fleet_with_nothing_before_whose_capacity_is_raised_keeps_the_journal():
+    w = world(2)
+    w.ledger.update_fleet("web", lambda record: record.model_copy(update={"template_before": None}))
+    sick_release(w)
+    fails(w)
+    w.run(begin_rollback(w))
+    w.run(back(w, Restore))
+    assert "the journal stays open" in end(w.clients, w.ledger, BUCKET)
+    w.release(w.made.image_id)
+    w.settle(60)
+    w.roll()  # the next run goes on
+    after = w.picture()
+    assert (after.minimum, after.maximum, len(after.old)) == (2, 4, 0)
+
+
+def test_a_deleted_version_is_named_with_the_state_of_the_fleet():
+    w = world(2)
+    sick_release(w)
+    w.clients.ec2.modify_launch_template(LaunchTemplateId=w.made.template_id, DefaultVersion="2")
+    w.clients.ec2.delete_launch_template_versions(LaunchTemplateId=w.made.template_id, Versions=["1"])
+    w.run(w.step(ScaleOut))
+    w.run(begin_rollback(w))
+    with pytest.raises(
+        RollbackError, match=r"version 1 of launch template lt-\w+, which ran before, has been"
+    ):
+        w.run(back(w, Restore))
+    journal = w.ledger.peek()
+    assert journal
+    (state,) = describe(w.clients, journal)
+    assert "web launches version 2, version 1 ran before" in state
+    assert "not given back yet: MinSize 2, MaxSize 4" in state
+
+
+def test_nothing_goes_forward_once_a_rollback_has_begun():
+    w = world(2)
+    sick_release(w)
+    w.run(begin_rollback(w))
+    forward = w.ledger.going(back=False)
+    before = w.picture()
+    for kind in (ScaleOut, AwaitCapacity, Retire, Settle):
+        with pytest.raises(RolledBackError, match=f"goes no further; the cause: {CAUSE}"):
+            w.run(w.step(kind, forward))
+    assert w.picture() == before
+
+
+def test_nothing_goes_back_unless_a_rollback_has_begun():
+    w = world(2)
+    healthy_release(w)
+    with pytest.raises(RollbackError, match="nothing is being rolled back"):
+        back(w, Restore).look()
+
+
+def test_a_group_that_launches_from_latest_is_pinned():
+    w = world(2)
+    template = {"LaunchTemplateId": w.made.template_id, "Version": "$Latest"}
+    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", LaunchTemplate=template)
+    image_id = w.aws.image("application-2")
+    applied(w, image_id)
+    w.clients.ec2.create_launch_template_version(
+        LaunchTemplateId=w.made.template_id,
+        LaunchTemplateData={"ImageId": image_id, "InstanceType": "t3.micro"},
+    )
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    roll_back(w)
+    is_as_before(w)
+
+
+def test_whoever_moves_the_group_forward_again_meanwhile_is_overruled():
+    w = world(2)
+    old = ids(w)
+    bad = sick_release(w)
+    w.run(w.step(ScaleOut))
+    w.run(begin_rollback(w))
+    back(w, Restore).look().perform()
+    w.release(bad)  # Terraform by hand
+    roll_back(w)
+    is_as_before(w, old)
+
+
+def forward_until_it_fails(w: World) -> None:
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    w.run(w.step(Retire))
+
+
+def cut_after(w: World, acts: int) -> None:
+    begun = len(w.log)
+
+    def on_pass(w):
+        if sum(not line.startswith("...") for line in w.log[begun:]) >= acts:
+            raise CutOffError
+
+    w.on_pass = on_pass
+
+
+@pytest.mark.parametrize("heir", ["the same run", "a new run"])
+@pytest.mark.parametrize("acts", range(1, 19, 2))
+def test_a_rollback_that_is_cut_off_anywhere_ends_the_same(acts, heir):
+    w = world(3, maximum=3, waves=("1", "100%"))
+    bad = healthy_release(w)
+    forward_until_it_fails(w)
+    w.on_pass, own = None, w.ledger
+    cut_after(w, acts)
+    try:
+        roll_back(w)
+    except CutOffError:
+        w.on_pass = None
+        if heir == "a new run":
+            w.settle(100)
+            own = ledger(w.aws, "run-2")
+            w.run(Begin(own, "production", alive=lambda _owner: False))
+        roll_back(w, own)
+    w.on_pass = None
+    is_as_before(w, size=3, maximum=3)
+    assert w.lowest_ready == 3
+    assert own.peek() is None
+    assert judged(w, bad) == "rejected"
+
+
+@pytest.mark.parametrize("acts", range(1, 15, 2))
+def test_a_deployment_that_fails_anywhere_goes_back(acts):
+    w = world(2, maximum=2)
+    healthy_release(w)
+    cut_after(w, acts)
+    with pytest.raises(CutOffError):
+        w.roll()
+    w.on_pass = None
+    roll_back(w)
+    is_as_before(w, maximum=2)
+
+
+def test_what_ran_before_is_what_serves_not_what_the_group_was_moved_to_by_hand():
+    w = world(3)
+    w.ledger.update(lambda journal: journal.model_copy(update={"fleets": {}}))
+    healthy_release(w)
+    made = FleetOutput(
+        autoscaling_group="web",
+        launch_template_id=w.made.template_id,
+        termination_hook=w.made.hook,
+        drain_document="drain-web",
+    )
+    record = begin.record_fleets(w.clients, w.ledger, {"web": made}, {}).fleets["web"]
+    assert (record.template_before, record.template_id_before) == ("1", w.made.template_id)
+    assert not isinstance(w.step(ScaleOut).look(), Done)

@@ -1,0 +1,176 @@
+"""When the rollback runs, and what becomes of the run: real runs of the DAG, each task's work scripted."""
+
+from __future__ import annotations
+
+import pytest
+from airflow.sdk.exceptions import AirflowSkipException
+
+from bakeroll.core.errors import CapacityError, RolledBackError
+from bakeroll.listeners.run_note import CAUSE, ROLLBACK
+from bakeroll.operators import journal, layers, rollback, rollout, terraform
+from bakeroll.operators.failures import explained
+from bakeroll.sensors.capacity import CapacitySensor
+from bakeroll.sensors.gate import GateSensor
+
+NAME = "rolling_deployment_development"
+GROUP = (
+    "rollback.begin",
+    "rollback.web.restore",
+    "rollback.web.drain",
+    "rollback.web.verify",
+    "rollback.close",
+)
+OPERATORS = (
+    journal.BeginOperator,
+    journal.ReleaseOperator,
+    journal.CloseOperator,
+    layers.DecideLayersOperator,
+    layers.BakeLayerOperator,
+    terraform.PlanOperator,
+    terraform.ApplyOperator,
+    rollout.FleetOperator,
+    rollout.DrainOperator,
+    CapacitySensor,
+    GateSensor,
+    rollback.EndRollbackOperator,
+)
+RESULTS = {"web.wave_1.retire": [["i-old"]], "rollback.web.restore": [["i-bad"]]}
+"""What the mapped drains are mapped over."""
+
+
+class Script:
+    """What each task comes to: an exception, or its result."""
+
+    def __init__(self) -> None:
+        self.faults: dict[str, Exception] = {}
+        self.applied = True
+        self.causes: list[str] = []
+
+    def run(self, operator, context):
+        task_id = context["ti"].task_id
+        with explained(context, operator.log.error):
+            if fault := self.faults.get(task_id):
+                raise fault
+        if task_id == "layers.decide":
+            context["ti"].xcom_push(key="return_value", value={})
+            operator.do_branch(context, operator.otherwise)
+        if task_id == "rollback.close":
+            context["ti"].xcom_push(key=ROLLBACK, value="rolled back")
+        return RESULTS.get(task_id)
+
+    def begin_rollback(self, operator, context):
+        """Decide as the journal would: by whether apply had begun."""
+        if not self.applied:
+            raise AirflowSkipException("nothing to roll back")
+        self.causes.append(operator._cause(context))
+        return {}
+
+
+@pytest.fixture
+def script(monkeypatch):
+    made = Script()
+
+    def execute(self, context):
+        return made.run(self, context)
+
+    def begin_rollback(self, context):
+        return made.begin_rollback(self, context)
+
+    for operator in OPERATORS:
+        monkeypatch.setattr(operator, "execute", execute)
+    monkeypatch.setattr(rollback.BeginRollbackOperator, "execute", begin_rollback)
+    return made
+
+
+@pytest.fixture(scope="module")
+def stored(bag):
+    """Store the DAGs as the DAG processor does, serialized."""
+    from airflow.dag_processing.bundles.manager import DagBundlesManager
+    from airflow.dag_processing.dagbag import sync_bag_to_db
+
+    DagBundlesManager().sync_bundles_to_db()
+    sync_bag_to_db(bag, "dags-folder", None)
+    return bag.dags[NAME]
+
+
+def run(dag):
+    """Run the DAG; returns the run's state, its tasks' states, and its note."""
+    ended = dag.test()
+    states = {ti.task_id: str(ti.state) for ti in ended.get_task_instances()}
+    return str(ended.state), states
+
+
+def of_group(states):
+    return {states[task_id] for task_id in GROUP}
+
+
+def test_a_deployment_that_goes_well_rolls_nothing_back(stored, script):
+    state, states = run(stored)
+    assert (state, states["close"]) == ("success", "success")
+    assert of_group(states) == {"skipped"}
+
+
+@pytest.mark.parametrize("task_id", ["terraform.apply", "web.wave_1.await_capacity", "web.verify", "release"])
+def test_a_failure_at_apply_or_later_rolls_back_and_the_run_is_red(stored, script, task_id):
+    script.faults[task_id] = CapacityError("fleet web: only 0 of 2 in service\nand more")
+    state, states = run(stored)
+    assert state == "failed", "although the rollback went well"
+    assert states[task_id] == "failed"
+    assert of_group(states) == {"success"}
+    assert states["close"] == "upstream_failed"
+    assert script.causes == ["fleet web: only 0 of 2 in service"]
+
+
+@pytest.mark.parametrize("task_id", ["begin", "layers.decide", "terraform.plan"])
+def test_a_failure_before_apply_rolls_nothing_back(stored, script, task_id):
+    script.faults[task_id] = CapacityError("no")
+    script.applied = False
+    state, states = run(stored)
+    assert (state, states[task_id]) == ("failed", "failed")
+    assert of_group(states) == {"skipped"}
+
+
+def test_a_run_that_finds_an_unfinished_rollback_finishes_it(stored, script):
+    script.faults["begin"] = CapacityError("an earlier run did not finish its rollback")
+    state, states = run(stored)
+    assert state == "failed"
+    assert of_group(states) == {"success"}
+    assert states["terraform.apply"] == "upstream_failed"
+
+
+def test_a_rollback_that_fails_keeps_the_journal_open(stored, script):
+    script.faults |= {"release": CapacityError("no"), "rollback.web.restore": CapacityError("nor that")}
+    state, states = run(stored)
+    assert state == "failed"
+    assert states["rollback.close"] == "upstream_failed"
+
+
+def test_a_fleet_with_nothing_to_go_back_to_is_skipped(stored, script):
+    script.faults |= {"release": CapacityError("no"), "rollback.web.restore": AirflowSkipException("none")}
+    state, states = run(stored)
+    assert state == "failed"
+    assert (states["rollback.web.drain"], states["rollback.web.verify"]) == ("skipped", "skipped")
+    assert states["rollback.close"] == "success"
+
+
+def test_the_effect_is_not_taken_for_the_cause(stored, script):
+    """What another fleet's task says once the rollback has begun is not why it has."""
+    script.faults |= {"web.wave_1.scale_out": RolledBackError("the deployment is being rolled back")}
+    run(stored)
+    assert script.causes == ["task web.wave_1.scale_out failed; its log says why"]
+
+
+def test_whatever_can_fail_after_apply_starts_the_rollback(bag):
+    """Each directly, so that it begins within a second and not when the last task has been given up."""
+    for dag in bag.dags.values():
+        if not dag.dag_id.startswith("rolling_deployment_"):
+            continue
+        waits_for = dag.get_task("rollback.begin").upstream_task_ids
+        later = dag.get_task("terraform.apply").get_flat_relative_ids(upstream=False)
+        forward = {one for one in later if not one.startswith("rollback.")} - {"close"}
+        assert waits_for == {"begin", "terraform.apply", *forward}
+        assert dag.get_task("rollback.close").downstream_task_ids == set()
+
+
+def test_the_key_of_a_cause_is_no_other_xcoms():
+    assert len({CAUSE, ROLLBACK, "return_value", "run_note"}) == 4
