@@ -69,7 +69,8 @@ class RaisingStep(FleetStep):
         if fleet.minimum > surge.minimum and not surge.owns(fleet.minimum):
             # A minimum above ours has taken so much of our capacity for its own; one below is raised again.
             live = max(live_target(fleet, record), fleet.minimum)
-            update |= {"amount": max(0, capacity(fleet) - live), "minimum": fleet.minimum, "retiring": ()}
+            left = max(0, capacity(fleet) - live)
+            update |= {"amount": left, "minimum": fleet.minimum, "retiring": (), "outbid": True}
         self._change(surge, {"before": theirs, "surge": surge.model_copy(update=update)})
 
     def _intend_surge(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> None:

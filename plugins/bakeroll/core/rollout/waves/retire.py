@@ -95,7 +95,7 @@ class Retire(RaisingStep):
         if excess <= 0:
             return self._done(fleet, record)
         left = surge_left(fleet, record)
-        if surge.amount == 0 and (act := self._more(fleet, record)):
+        if surge.outbid and left == 0 and (act := self._more(fleet, record)):
             return act
         if left == 0:
             raise FleetError(
