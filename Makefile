@@ -50,6 +50,10 @@ chaos: ## simulated rollouts under random faults; SCHEDULES=n SEED=s, SCHEDULES=
 	@$(PYTHON) -m tools.set_up check
 	exec nice -n 19 python -m tools.chaos --schedules $(SCHEDULES) $(if $(SEED),--seed $(SEED))
 
+mutations: ## break each guard of a rollout on purpose, and see that the chaos run catches it
+	@$(PYTHON) -m tools.set_up check
+	exec nice -n 19 python -m tools.chaos.mutations --schedules $(SCHEDULES) $(if $(SEED),--seed $(SEED))
+
 check: ## format, lint, types, import contract, Terraform, Packer, Ansible, Compose file, Dockerfile
 	@$(PYTHON) -m tools.set_up check
 	exec python -m tools.check

@@ -27,6 +27,8 @@ class Process:
     error: BaseException | None = None
     over: bool = False
     killed: bool = field(default=False)
+    stands_still: float = 0.0
+    """Seconds that its machine does nothing before its next turn."""
 
     def outcome(self) -> Any:
         """Return its result.
@@ -76,7 +78,11 @@ class Agenda:
                 raise TimeoutError(f"not over after {longest:.0f} s")
             if when > self._clock.now():
                 self._clock.advance_to(when)
-            self._turn(process)
+            if process.stands_still:
+                pause, process.stands_still = process.stands_still, 0.0
+                self._put(process, pause)
+            else:
+                self._turn(process)
 
     def _turn(self, process: Process) -> None:
         self._become(process.actor)

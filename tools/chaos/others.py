@@ -171,7 +171,9 @@ class Others:
 
     def _change_machine(self, what: str, **changes: Any) -> None:
         hypervisor = self._world.aws.hypervisor
-        members = sorted(self._world.truth.group.members)
+        truth = self._world.truth
+        # Those that are to be drained rather than others.
+        members = sorted(set(truth.group.members) - truth.current()) or sorted(truth.group.members)
         if members:
             one = self._chance.choice(members)
             hypervisor.instances[one] = replace(hypervisor.behaviour(one), **changes)

@@ -64,7 +64,7 @@ class Plan:
 DISTURBANCES = (
     "scale_out", "scale_in", "set_minimum", "set_maximum", "suspend_other", "protect_old",
     "crash", "terminate_directly", "mark_unhealthy", "agent_gone", "drain_fails",
-    "refuse_launch", "zone_full", "new_version", "end_run", "end_run_zombie",
+    "refuse_launch", "zone_full", "new_version", "end_run", "end_run_zombie", "end_run_zombie", "drain_fails",
 )  # fmt: skip
 
 

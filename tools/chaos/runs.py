@@ -80,6 +80,8 @@ class Run:
         for process in self.processes:
             if kill:
                 self._agenda.kill(process)
+            else:
+                process.stands_still = self._world.chance.choice([1.0, 130.0, 400.0, 900.0])
 
     def _start(self, what: str, turns: Turns) -> Process:
         process = self._agenda.start(Actor(self.owner, what), turns)

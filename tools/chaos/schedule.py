@@ -118,7 +118,7 @@ class Schedule:
         if self.runs and not self.world.calm and len(self.runs) >= MOST_RUNS:
             self._calm_down()
         last = self.runs[-1] if self.runs else None
-        if last and last.image_id == self._wanted and self._chance.random() < 0.4 and not last.superseded:
+        if last and last.image_id == self._wanted and not last.superseded and self._cleared_by_person(last):
             self.world.say(f"a person clears what failed in {last.owner}")
             self._process = last.cleared()
             return last
@@ -127,6 +127,10 @@ class Schedule:
         self.world.say(f"{run.owner} begins")
         self._process = run.start()
         return run
+
+    def _cleared_by_person(self, _last: Run) -> bool:
+        """Tell whether a person clears what failed, rather than beginning another run."""
+        return self._chance.random() < 0.4
 
     def _finish(self, run: Run) -> None:
         process = self._process

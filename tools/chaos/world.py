@@ -8,6 +8,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from botocore.exceptions import ConnectionClosedError
+
 from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.ports import CheckResult, CommandResult
 from sandbox.virtual import Behaviour
@@ -63,6 +65,7 @@ class World:
         self.calm = plan.calm
         self.disturb: Callable[[], object] = lambda: None
         self.kill: Callable[[Call, str], bool] = lambda _call, _when: False
+        self.lose: Callable[[Call], bool] = lambda _call: False
         self.last_journal: dict[str, Any] | None = None
         self.unforeseen: list[BaseException] = []
         self._image = 0
@@ -90,7 +93,6 @@ class World:
         self.aws.faults.clear()
         self.aws.records.full_zones.clear()
         self.aws.records.refusals.clear()
-        self.aws.hypervisor.instances.clear()
         self.say("calm: no more faults")
 
     def new_image(self, *, bad: bool = False) -> str:
@@ -132,6 +134,9 @@ class World:
         if self.kill(call, "after"):
             self.say(f"{actor.owner} {actor.what} is killed after {call.operation}")
             raise KilledError
+        if self.lose(call):
+            self.say(f"{actor.owner} {actor.what}: the answer of {call.operation} is lost")
+            raise ConnectionClosedError(endpoint_url=f"https://{call.service}.direct/")
         return answer
 
     def _check(self, check: Callable[[], None]) -> None:

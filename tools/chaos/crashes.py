@@ -1,0 +1,96 @@
+"""One fixed rollout, cut off before and after each of its calls, and with each answer lost, in turn."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from sandbox.direct import Call
+from tools.chaos.plan import Plan
+from tools.chaos.runs import Run
+from tools.chaos.schedule import Outcome, Schedule
+
+FLEET = Plan(
+    seed=7,
+    size=2,
+    minimum=1,
+    maximum=2,
+    waves=("1", "100%"),
+    latency_seconds=0.05,
+    attempts=1,
+    boot_seconds=1.0,
+    interval_seconds=5.0,
+    deregistration_seconds=0.0,
+    command_seconds=1.0,
+)
+READS = ("Describe", "Get", "List")
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Where it is cut off, and how it goes on.
+
+    :ivar call: the call, counted from 1.
+    :ivar when: ``before`` it, ``after`` it, or ``lost``: it is done, the answer does not come.
+    :ivar resume: by Airflow's retry, or by a new run after the whole run was ended.
+    """
+
+    call: int
+    when: Literal["before", "after", "lost"]
+    resume: Literal["retry", "new run"]
+
+
+class CutSchedule(Schedule):
+    """A calm schedule with one cut; none if there is none."""
+
+    def __init__(self, cut: Cut | None, folder: Path) -> None:
+        super().__init__(FLEET, folder)
+        self.names: list[str] = []
+        self.cut_off = False
+        self._cut = cut
+        self.world.kill = self._kill
+        self.world.lose = lambda _call: self._here("lost")
+
+    def _kill(self, call: Call, when: str) -> bool:
+        if when == "before":
+            self.names.append(f"{call.service}:{call.operation}")
+        if not self._here(when):
+            return False
+        if self._cut and self._cut.resume == "new run":
+            self.runs[-1].end(kill=True)
+        return True
+
+    def _here(self, when: str) -> bool:
+        cut = self._cut
+        if cut is None or self.cut_off or cut.when != when or len(self.names) != cut.call:
+            return False
+        self.cut_off = True
+        return True
+
+    def _cleared_by_person(self, _last: Run) -> bool:
+        return False
+
+
+def play(cut: Cut | None) -> tuple[Outcome, list[str], bool]:
+    """Play the rollout with a cut.
+
+    :return: what became of it, the calls that were made, and whether it was cut off.
+    """
+    with tempfile.TemporaryDirectory(prefix="bakeroll-cut-") as folder:
+        schedule = CutSchedule(cut, Path(folder))
+        outcome = schedule.play()
+        return outcome, schedule.names, schedule.cut_off
+
+
+def cuts(names: list[str]) -> Iterator[Cut]:
+    """Return every cut of a rollout that makes some calls."""
+    for number, name in enumerate(names, start=1):
+        yield Cut(number, "before", "retry")
+        yield Cut(number, "after", "retry")
+        yield Cut(number, "before", "new run")
+        yield Cut(number, "after", "new run")
+        if not name.partition(":")[2].startswith(READS):
+            yield Cut(number, "lost", "retry")

@@ -1,0 +1,94 @@
+"""Breaks the guard of each invariant on purpose, one at a time, and sees that the chaos run catches it.
+
+`make mutations SCHEDULES=n SEED=s`: the status tells whether every broken guard was caught within so many.
+"""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from bakeroll.core.rollout import capacity, fleet, journal, receipts
+from bakeroll.core.rollout.waves import await_capacity, raising, retire, settle
+from tools.chaos.schedule import play
+
+
+@dataclass(frozen=True)
+class Mutation:
+    """One guard that is broken.
+
+    :ivar invariant: the number of the one that it guards.
+    :ivar owner: the module or class that has the guard.
+    :ivar guard: its name there; one that is not there is an error.
+    :ivar broken: what stands there instead.
+    """
+
+    invariant: int
+    what: str
+    owner: Any
+    guard: str
+    broken: Any
+
+    def applied(self) -> AbstractContextManager[Any]:
+        """Break it for a while.
+
+        :raises AttributeError: if there is no such guard any more.
+        """
+        getattr(self.owner, self.guard)
+        return patch.object(self.owner, self.guard, self.broken)
+
+
+def _all_old(picture: fleet.Fleet, _live: int, most: int) -> list[fleet.Instance]:
+    return list(picture.old)[:most]
+
+
+MUTATIONS = (
+    Mutation(1, "retire whatever is healthy", retire, "next_to_retire", _all_old),
+    Mutation(2, "hold new instances for old ones", fleet.Fleet, "old", property(lambda self: self.counted)),
+    Mutation(3, "believe every receipt", receipts.Receipt, "empty", property(lambda _self: True)),
+    Mutation(4, "give no size back", settle, "sizes_after", lambda now, *_: (now.minimum, now.maximum)),
+    Mutation(4, "overwrite what people set", raising, "set_by_others", lambda _now, before, _surge: before),
+    Mutation(4, "count as ours what a policy added", raising, "shifted", lambda *_: None),
+    Mutation(5, "ask nobody who holds the journal", journal.Ledger, "_insist", lambda *_: None),
+    Mutation(6, "forget what was raised already", capacity, "surge_left", lambda *_: 0),
+    Mutation(7, "say nothing of why", await_capacity.AwaitCapacity, "_too_late", lambda *_: "failed"),
+)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Break one guard after the other and print which schedule caught it."""
+    parser = argparse.ArgumentParser(prog="make mutations", description=__doc__)
+    parser.add_argument("--schedules", type=int, default=300, help="how many a mutation is given at the most")
+    parser.add_argument("--seed", type=int, help="of the first; a new one unless given")
+    given = parser.parse_args(arguments)
+    seed = secrets.randbelow(10**9) if given.seed is None else given.seed
+    sys.stdout.write(f"{len(MUTATIONS)} mutations, up to {given.schedules} schedules each from seed {seed}\n")
+    missed = 0
+    for mutation in MUTATIONS:
+        found = caught(mutation, range(seed, seed + given.schedules))
+        missed += found is None
+        told = f"caught by schedule {found[0]}: {found[1][:90]}" if found else "NOT CAUGHT"
+        sys.stdout.write(f"invariant {mutation.invariant}  {mutation.what:36} {told}\n")
+        sys.stdout.flush()
+    sys.stdout.write(f"{len(MUTATIONS)} mutations, {missed} not caught\n")
+    return 1 if missed else 0
+
+
+def caught(mutation: Mutation, seeds: range, on: Callable[[int], Any] = play) -> tuple[int, str] | None:
+    """Return how many schedules it took to see the broken guard, and what was seen; None if none did."""
+    with mutation.applied():
+        for number, seed in enumerate(seeds, start=1):
+            outcome = on(seed)
+            if outcome.violation:
+                return number, f"{outcome.number}: {outcome.violation}"
+    return None
+
+
+if __name__ == "__main__":
+    sys.exit(main())
