@@ -24,11 +24,14 @@ class Task:
 
 def program(fleet: config.Fleet) -> Iterator[Task]:
     """Return the steps of a fleet in their order."""
-    for wave in range(1, len(fleet.waves) + 1):
+    last = len(fleet.waves)
+    for wave in range(1, last + 1):
         yield Task("scale_out", wave)
         yield Task("await_capacity", wave)
         if fleet.gate.asks:
             yield Task("gate", wave)
         yield Task("retire", wave)
         yield Task("drain", wave, mapped="instance_ids")
-    yield Task("verify", len(fleet.waves))
+        if wave < last:
+            yield Task("proceed", wave)
+    yield Task("verify", last)
