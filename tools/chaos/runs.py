@@ -100,8 +100,15 @@ class Run:
         for task in program(self.deployment.fleet(FLEET)):
             if task.mapped:
                 yield from self._mapped(task, result)
+            elif task.step == "proceed":
+                yield from self._task(f"proceed {task.wave}", self._proceed)
             else:
                 result = yield from self._step_task(task, {"fleet": FLEET, "wave": task.wave})
+
+    def _proceed(self) -> Turns:
+        """Go on, as the operator does where nobody asked for a pause."""
+        yield 0.0
+        self.deployment.ledger.read()
 
     def _mapped(self, task: Task, chunks: list[list[str]]) -> Turns:
         children = [
