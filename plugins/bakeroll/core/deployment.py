@@ -41,7 +41,7 @@ class Deployment:
     :param environment_file: the environment's YAML file.
     :param owner: the run that acts, ``<dag id>/<run id>``.
     :param clients: makes the clients for an environment.
-    :param now: the clock, in seconds since the epoch.
+    :param now: the clock, in seconds since the epoch; None for this machine's.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Deployment:
         owner: str,
         clients: Callable[[config.Environment], Clients],
         *,
-        now: Callable[[], float] = time.time,
+        now: Callable[[], float] | None = None,
     ) -> None:
         self.name = environment_file.stem
         # <repository>/dags/environments/<name>.yaml
@@ -58,8 +58,8 @@ class Deployment:
         self.environment = config.load(environment_file)
         self.owner = owner
         self.clients = clients(self.environment)
-        self.now = now
-        self.ledger = Ledger(self.clients.s3, self.environment.state_bucket, self.name, owner, now=now)
+        self.now = now or time.time
+        self.ledger = Ledger(self.clients.s3, self.environment.state_bucket, self.name, owner, now=self.now)
 
     @contextmanager
     def kept_alive(self, warn: Callable[[str], object]) -> Iterator[None]:
