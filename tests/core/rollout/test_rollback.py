@@ -9,7 +9,16 @@ from bakeroll.core.layers import images
 from bakeroll.core.rollout import begin
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.rollout.journal import Ledger
-from bakeroll.core.rollout.rollback import BeginRollback, Restore, SettleBack, describe, end
+from bakeroll.core.rollout.rollback import (
+    BeginRollback,
+    Restore,
+    SettleBack,
+    abandon,
+    describe,
+    drain_policy,
+    end,
+    insist_on_none,
+)
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Done
 from bakeroll.core.terraform import FleetOutput
@@ -360,3 +369,34 @@ def test_what_ran_before_is_what_serves_not_what_the_group_was_moved_to_by_hand(
     record = begin.record_fleets(w.clients, w.ledger, {"web": made}, {}).fleets["web"]
     assert (record.template_before, record.template_id_before) == ("1", w.made.template_id)
     assert not isinstance(w.step(ScaleOut).look(), Done)
+
+
+def test_an_unfinished_rollback_is_given_up_only_if_a_person_says_so():
+    w = world(2)
+    bad = sick_release(w)
+    w.run(w.step(ScaleOut))
+    w.run(begin_rollback(w))
+    w.ledger.update_fleet("web", lambda record: record.model_copy(update={"launch_held": True}))
+    w.clients.autoscaling.suspend_processes(AutoScalingGroupName="web", ScalingProcesses=["Launch"])
+    with pytest.raises(RollbackError, match="this one finishes it and deploys nothing"):
+        insist_on_none(w.ledger, "production")
+    assert "Launch of web is resumed" in abandon(w.clients, w.ledger, "production")
+    insist_on_none(w.ledger, "production")
+    assert judged(w, bad) == "rejected"
+    w.release()
+    w.roll(w.ledger.going(back=False))
+    after = w.picture()
+    assert (after.minimum, after.maximum, len(after.old)) == (2, 4, 0)
+    assert not after.suspended
+
+
+def test_only_instances_of_the_bad_version_are_let_go_undrained():
+    w = world(4, maximum=8, waves=("50%", "100%"))
+    healthy_release(w)
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    (forward,) = w.run(w.step(Retire))
+    w.run(begin_rollback(w))
+    journal = w.ledger.read()
+    assert drain_policy(journal, "web", forward, "retain") == "retain"
+    assert drain_policy(journal, "web", ["i-bad"], "retain") == "continue"
