@@ -16,7 +16,7 @@ ENV ?= production
 SCHEDULES ?= 300
 SEED ?=
 
-.PHONY: help demo up down celery journal test chaos mutations check format
+.PHONY: help demo up down celery journal test kills chaos mutations check format
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -53,6 +53,11 @@ chaos: ## simulated rollouts under random faults; SCHEDULES=n SEED=s, SCHEDULES=
 mutations: ## break each guard of a rollout on purpose, and see that the chaos run catches it
 	@$(PYTHON) -m tools.set_up check
 	exec nice -n 19 python -m tools.chaos.mutations --schedules $(SCHEDULES) $(if $(SEED),--seed $(SEED))
+
+kills: ## kill -9 of every task and of Airflow itself, one after the other, on real machines: a quarter of an hour
+	@$(PYTHON) -m tools.set_up test
+	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
+	exec python -m pytest --phase=kills tests/kills $(PYTEST_ARGUMENTS)
 
 check: ## format, lint, types, import contract, Terraform, Packer, Ansible, Compose file, Dockerfile
 	@$(PYTHON) -m tools.set_up check

@@ -34,7 +34,7 @@ class Task:
     duration_seconds: float | None
     start: datetime | None
     end: datetime | None
-    uuid: str = ""
+    uuid: str
 
     @property
     def label(self) -> str:

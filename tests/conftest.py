@@ -31,23 +31,28 @@ ALONE = {"real_machines", "end_to_end", "alone"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--phase",
-        choices=("all", "beside", "alone"),
+        choices=("all", "beside", "alone", "kills"),
         default="all",
-        help="beside: tests that may run beside each other; alone: the others; default all",
+        help="beside: tests that may run beside each other; alone: the others; kills: those of `make kills`, "
+        "which are in no other phase",
     )
 
 
 @pytest.hookimpl(trylast=True)  # other conftest files mark their tests first
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     phase = config.getoption("--phase")
-    if phase == "all":
-        return
     chosen, others = [], []
     for item in items:
-        alone = any(mark.name in ALONE for mark in item.iter_markers())
-        (chosen if alone == (phase == "alone") else others).append(item)
+        (chosen if phase in {"all", _phase(item)} else others).append(item)
     items[:] = chosen
     config.hook.pytest_deselected(items=others)
+
+
+def _phase(item: pytest.Item) -> str:
+    marks = {mark.name for mark in item.iter_markers()}
+    if "kills" in marks:
+        return "kills"
+    return "alone" if marks & ALONE else "beside"
 
 
 @pytest.fixture(scope="session")

@@ -37,6 +37,7 @@ def allowed() -> list[Allowed]:
         Allowed(secret, ENVIRONMENT, "*", variable)
         for secret, variable in (
             ("development: vault_application_session_secret", "WEB_SESSION_SECRET"),
+            ("staging: vault_application_session_secret", "WEB_SESSION_SECRET"),
             ("application: vault_application_metrics_token", "WEB_METRICS_TOKEN"),
             ("application_base: vault_application_base_forwarder_shared_key", "FLUENTD_SHARED_KEY"),
         )

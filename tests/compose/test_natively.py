@@ -166,6 +166,7 @@ def test_a_service_that_fails_says_so(tmp_path: Path, monkeypatch: pytest.Monkey
     file.write_text(_THREE_SERVICES.replace("NOTE", failing).replace("STAY", "''").replace("LOOK", "''"))
     monkeypatch.setattr(containers, "FILE", file)
     monkeypatch.setattr(containers, "SHARED", tmp_path)
+    monkeypatch.setattr(natively, "USERS", {})  # of packages that only `make celery` needs
     path = str(Path(sys.executable).parent)
     running = containers.Containers(
         Settings(tmp_path / "build", 1, 2), PORTS, {"PATH": f"{path}:/usr/bin:/bin"}, print

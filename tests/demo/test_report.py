@@ -104,7 +104,7 @@ def test_the_table_shows_every_run_and_every_broken_check() -> None:
 def test_mapped_tasks_count_from_the_first_start_to_the_last_end() -> None:
     def task(task_id: str, map_index: int, start: float, end: float, state: str = "success") -> Task:
         moments = [START + timedelta(seconds=seconds) for seconds in (start, end)]
-        return Task(task_id, map_index, 1, state, end - start, *moments)
+        return Task(task_id, map_index, 1, state, end - start, *moments, uuid=task_id)
 
     tasks = [
         task("web.wave_1.drain", 1, 12, 30),

@@ -21,6 +21,7 @@ def instance(
     task_id: str, state: str | None, map_index: int = -1, duration: float | None = None
 ) -> dict[str, Any]:
     return {
+        "id": f"{task_id}/{map_index}",
         "task_id": task_id,
         "map_index": map_index,
         "try_number": 1,

@@ -21,10 +21,14 @@ from demo.report import Check
 from demo.settings import DAG_ID, ENVIRONMENT, DemoError, Settings
 from demo.three_runs import ThreeRuns
 from tests.end_to_end import checkout
+from tests.secrets_of_demo import demo_secrets
+from tests.secrets_watch import SecretsWatch
 from tools import set_up
 
 LAST = "test_stopping.py"
 """It ends what the others look at."""
+WATCH_PAUSE_SECONDS = 0.05
+"""Tools live for seconds; looking more often would cost what the machines need."""
 SECOND_DAG = f"rolling_deployment_{checkout.SECOND}"
 
 
@@ -33,6 +37,7 @@ class Outcome:
     """What the three runs left to look at; everything still runs.
 
     :param second: the first run of the second environment, which began together with the first one's.
+    :param watch: looked for secrets in all processes meanwhile.
     """
 
     settings: Settings
@@ -41,6 +46,7 @@ class Outcome:
     second: tuple[Run, list[Task]]
     listeners: list[str]
     said: list[str]
+    watch: SecretsWatch
     dag_id: str = DAG_ID
 
     def account(self, environment: str = ENVIRONMENT, fleet: str = "web") -> Account:
@@ -102,19 +108,20 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
         sys.stdout.write(f"{text}\n")
 
     try:
-        started = stage.start(settings, say)
-        started.client.unpause(SECOND_DAG)
-        run_id = started.client.trigger(SECOND_DAG, {})
-        with ThreadPoolExecutor(max_workers=1) as beside:
-            second = beside.submit(_follow_second, started, run_id, say)
-            # The change is deployed under load when the second environment is quiet again.
-            runs = ThreeRuns(replace(started, being_made=(*started.being_made, _done(second))), say)
-            try:
-                checks = runs.run()
-            except DemoError as error:
-                checks = [Check("the three runs come to their end", held=False, evidence=str(error))]
-            found = sorted(listeners() - before)
-            yield Outcome(settings, runs, checks, second.result(), found, said)
+        with SecretsWatch(demo_secrets(), WATCH_PAUSE_SECONDS) as watch:
+            started = stage.start(settings, say)
+            started.client.unpause(SECOND_DAG)
+            run_id = started.client.trigger(SECOND_DAG, {})
+            with ThreadPoolExecutor(max_workers=1) as beside:
+                second = beside.submit(_follow_second, started, run_id, say)
+                # The change is deployed under load when the second environment is quiet again.
+                runs = ThreeRuns(replace(started, being_made=(*started.being_made, _done(second))), say)
+                try:
+                    checks = runs.run()
+                except DemoError as error:
+                    checks = [Check("the three runs come to their end", held=False, evidence=str(error))]
+                found = sorted(listeners() - before)
+        yield Outcome(settings, runs, checks, second.result(), found, said, watch)
     finally:
         stage.stop(settings, print)
 

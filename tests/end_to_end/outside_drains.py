@@ -7,17 +7,17 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, NamedTuple
 
-import boto3
-from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from demo import collector, log_lines, traffic
 from demo.account import Account
 from demo.log_lines import Comparison
-from demo.settings import DRAIN_DAG_ID, ENVIRONMENT, FLEET, OPERATOR_KEY, REGION
+from demo.settings import DRAIN_DAG_ID, ENVIRONMENT, FLEET
 from demo.stage import Stage
+from tests.end_to_end.running_stage import client
 
 GROUP = f"{ENVIRONMENT}-{FLEET}"
 RULE = TOPIC = f"{ENVIRONMENT}-terminations"
@@ -84,24 +84,14 @@ class OutsideDrains:
         self._account = Account(stage.settings.endpoint_url)
         self._url = self._account.load_balancer_url()
         self._size = len(self._account.instances())
-
-    def client(self, service: str) -> Any:
-        """Return a client of the account, as somebody who is no deployment."""
-        return boto3.client(
-            service,
-            endpoint_url=self._stage.settings.endpoint_url,
-            region_name=REGION,
-            aws_access_key_id=OPERATOR_KEY,
-            aws_secret_access_key=OPERATOR_KEY,
-            config=Config(proxies={}, retries={"mode": "standard", "max_attempts": 5}),
-        )
+        self._client = partial(client, stage.settings)
 
     def terminate_one(self) -> Outside:
         """Terminate one instance through its group, as a person does; the group replaces it."""
         victim = self._account.instances()[0].instance_id
 
         def terminate() -> None:
-            self.client("autoscaling").terminate_instance_in_auto_scaling_group(
+            self._client("autoscaling").terminate_instance_in_auto_scaling_group(
                 InstanceId=victim, ShouldDecrementDesiredCapacity=False
             )
 
@@ -114,7 +104,7 @@ class OutsideDrains:
         :param after: called once the instances wait and no message has come of it, for instance to start
             the run that the schedule starts within five minutes.
         """
-        autoscaling, events = self.client("autoscaling"), self.client("events")
+        autoscaling, events = self._client("autoscaling"), self._client("events")
         size = self._size
         before = autoscaling.describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])["AutoScalingGroups"][
             0
@@ -141,7 +131,7 @@ class OutsideDrains:
     @contextmanager
     def subscribed(self) -> Iterator[Callable[[], list[dict[str, Any]]]]:
         """Subscribe to the topic as a person does; yields what gives the events that have come."""
-        sns, sqs = self.client("sns"), self.client("sqs")
+        sns, sqs = self._client("sns"), self._client("sqs")
         topic = next(
             one["TopicArn"] for one in sns.list_topics()["Topics"] if one["TopicArn"].endswith(f":{TOPIC}")
         )
@@ -215,7 +205,7 @@ class OutsideDrains:
         return all(one.let_go for one in drained.values())
 
     def _states(self) -> dict[str, str]:
-        groups = self.client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])
+        groups = self._client("autoscaling").describe_auto_scaling_groups(AutoScalingGroupNames=[GROUP])
         return {
             one["InstanceId"]: one["LifecycleState"] for one in groups["AutoScalingGroups"][0]["Instances"]
         }
@@ -225,7 +215,7 @@ class OutsideDrains:
 
     def _record(self, instance_id: str) -> dict[str, Any]:
         try:
-            answer = self.client("s3").get_object(
+            answer = self._client("s3").get_object(
                 Bucket=self._bucket, Key=f"drains/{ENVIRONMENT}/{instance_id}.json"
             )
         except ClientError as error:

@@ -6,13 +6,28 @@ import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+import boto3
 import requests
+from botocore.config import Config
 
 from ci import deploy
-from demo.settings import ENVIRONMENT
+from demo.settings import ENVIRONMENT, OPERATOR_KEY, REGION, Settings
 from demo.stage import Stage
 from tests.terraform import authorizations, recorded_calls
+
+
+def client(settings: Settings, service: str) -> Any:
+    """Return a client of the stage's account, as somebody who is no deployment."""
+    return boto3.client(
+        service,
+        endpoint_url=settings.endpoint_url,
+        region_name=REGION,
+        aws_access_key_id=OPERATOR_KEY,
+        aws_secret_access_key=OPERATOR_KEY,
+        config=Config(proxies={}, retries={"mode": "standard", "max_attempts": 5}),
+    )
 
 
 def calls_without_a_policy(stage: Stage) -> list[str]:

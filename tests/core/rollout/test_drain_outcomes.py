@@ -252,6 +252,21 @@ def test_without_a_topic_the_drain_goes_on_and_says_so():
     )
 
 
+def test_that_nobody_could_be_told_is_said_at_the_end_also_by_another_worker():
+    w, ids = retired()
+    behave(w, ids[:1], **fails())
+    behave(w, ids[1:], command_seconds=100)
+    w.settle(30)
+    step = w.drain(ids)
+    while not w.record().told:
+        if isinstance(decision := step.look(), Act):
+            decision.perform()
+        else:
+            w.settle(5)
+    w.run(w.drain(ids))
+    assert "Nobody could be told: there is no topic" in w.log[-1]
+
+
 def test_without_the_permission_to_tell_the_drain_goes_on_and_says_so():
     w, ids = retired()
     listen(w)

@@ -60,7 +60,7 @@ def test_a_unit_that_does_not_stop_is_killed_in_time(machines: Any) -> None:
     )
     began = time.monotonic()
     machines.terminate(spec)
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 40  # killed after 10
 
 
 def test_an_open_login_does_not_hold_up_a_stop(machines: Any) -> None:
@@ -69,12 +69,12 @@ def test_an_open_login_does_not_hold_up_a_stop(machines: Any) -> None:
     login = threading.Thread(target=machines.ssh, args=(spec, "touch /tmp/here; exec sleep 60"))
     login.start()
     machines.read(spec, "while ! test -e /tmp/here; do sleep 0.05; done")
-    began = time.monotonic()
     machines.stop(spec)
-    took_seconds = time.monotonic() - began
     login.join()
+    console = machines.hypervisor.console_output(spec.instance_id)
     machines.terminate(spec)
-    assert took_seconds < 8  # it would be killed after 10
+    assert "done kill PID" in console, "sshd has ended"
+    assert "Units did not stop" not in console
 
 
 def test_a_machine_whose_first_process_dies_has_stopped(machines: Any) -> None:

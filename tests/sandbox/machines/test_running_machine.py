@@ -143,15 +143,15 @@ def test_much_output_is_cut_and_does_not_block(machines: Any, machine: Any) -> N
 def test_a_slow_script_times_out(machines: Any, machine: Any) -> None:
     began = time.monotonic()
     result = machines.run(machine, "echo begun; sleep 61", timeout_seconds=0.5)
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30
     assert (result.timed_out, result.stdout) == (True, "begun\n")
     assert machines.read(machine, "ps ax | grep -c '[s]leep 61' || true").strip() == "0"
 
 
 def test_a_script_that_leaves_something_running_ends(machines: Any, machine: Any) -> None:
     began = time.monotonic()
-    assert machines.run(machine, "sleep 20 & echo left").stdout == "left\n"
-    assert time.monotonic() - began < 5
+    assert machines.run(machine, "sleep 62 & echo left").stdout == "left\n"
+    assert time.monotonic() - began < 30
 
 
 def test_a_script_is_cancelled(machines: Any, machine: Any) -> None:

@@ -60,7 +60,6 @@ class Drain(Emptying):
         self._ledger = ledger
         self._wave = wave
         self._began: dict[str, float] | None = None
-        self._untold = ""
 
     def now(self) -> float:
         """Return the journal's time."""
@@ -189,11 +188,13 @@ class Drain(Emptying):
         )
         for one in news:
             records.write(one.instance_id, self.now(), one.facts)
-        self._untold = undrained.tell(self._clients, journal.environment, self._name, journal.owner, news)
+        untold = undrained.tell(self._clients, journal.environment, self._name, journal.owner, news)
         told = [one.instance_id for one in news]
         self._ledger.update_fleet(
             self._name,
-            lambda record: record.model_copy(update={"told": tuple(dict.fromkeys((*record.told, *told)))}),
+            lambda record: record.model_copy(
+                update={"told": tuple(dict.fromkeys((*record.told, *told))), "untold": untold}
+            ),
         )
 
     @staticmethod
@@ -242,7 +243,7 @@ class Drain(Emptying):
             [
                 f"{len(self._ids) - len(failed)} of {len(self._ids)} instances drained and gone{words}",
                 *(one.sentence.removesuffix(".") for one in failed),
-                *([f"Nobody could be told: {self._untold}"] if self._untold else []),
+                *([f"Nobody could be told: {record.untold}"] if failed and record.untold else []),
             ]
         )
         named = {one.instance_id for one in failed}

@@ -160,7 +160,9 @@ class FleetRecord(_Record):
     undrained: dict[str, str] = Field(default_factory=dict)
     """Why, by instance id; of all that are lost or retained."""
     told: tuple[str, ...] = ()
-    """Those of them that people were told of."""
+    """Those of them that people were told of, as far as they could be."""
+    untold: str = ""
+    """Why nobody could be told, at the last time."""
     gate: Watch | None = None
     exposure: dict[str, Exposure] = Field(default_factory=dict)
     """By number of the wave, for each that is through."""
