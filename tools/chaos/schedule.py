@@ -84,7 +84,8 @@ class Schedule:
         if plan.calm:
             return
         for setting in plan.call_faults:
-            world.aws.faults.set(setting)
+            # What others do succeeds, or the checks would not know what to expect.
+            world.aws.faults.set({**setting, "principal": "rolling_deployment_*"})
         others = Others(world, release=self._release, end_run=self._end_run)
 
         def disturb() -> None:
