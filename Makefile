@@ -16,7 +16,7 @@ ENV ?= production
 SCHEDULES ?= 300
 SEED ?=
 
-.PHONY: help demo up down celery journal test kills chaos mutations check format
+.PHONY: help demo up down celery journal test kills rollouts chaos mutations check format
 
 help: ## this list
 	@sed -n 's/^\([a-z]*\):.*## /make \1\t/p' $(MAKEFILE_LIST) | expand -t 14
@@ -45,6 +45,11 @@ test: ## every test; PYTEST_ARGUMENTS="-k name" chooses some
 	@$(PYTHON) -m tools.set_up test
 	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
 	exec python -m tools.tests $(PYTEST_ARGUMENTS)
+
+rollouts: ## deployments on real machines that meet trouble: sick versions, aborts, throttling; half an hour
+	@$(PYTHON) -m tools.set_up test
+	export BAKEROLL_TERRAFORM_MIRROR="$$(python -m tools.terraform_mirror)"
+	exec python -m pytest --phase=rollouts tests/rollouts $(PYTEST_ARGUMENTS)
 
 chaos: ## simulated rollouts under random faults; SCHEDULES=n SEED=s, SCHEDULES=1 tells the whole story
 	@$(PYTHON) -m tools.set_up check

@@ -31,10 +31,10 @@ ALONE = {"real_machines", "end_to_end", "alone"}
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--phase",
-        choices=("all", "beside", "alone", "kills"),
+        choices=("all", "beside", "alone", "kills", "rollouts"),
         default="all",
-        help="beside: tests that may run beside each other; alone: the others; kills: those of `make kills`, "
-        "which are in no other phase",
+        help="beside: tests that may run beside each other; alone: the others; kills and rollouts: those "
+        "of `make kills` and `make rollouts`, which are in no other phase",
     )
 
 
@@ -50,8 +50,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _phase(item: pytest.Item) -> str:
     marks = {mark.name for mark in item.iter_markers()}
-    if "kills" in marks:
-        return "kills"
+    for own in ("kills", "rollouts"):
+        if own in marks:
+            return own
     return "alone" if marks & ALONE else "beside"
 
 
