@@ -55,6 +55,7 @@ class ProceedOperator(FleetOperator):
             options=[GO_ON, ABORT],
             subject=f"{deployment.name}: begin wave {self.wave + 1} of {self.fleet}?",
             body=f"{step.through()} It waits because {why}. **{ABORT}** rolls all fleets back.",
+            params={},  # the API refuses the default of None
         )
         return super().execute(context)
 
