@@ -7,6 +7,7 @@ from types import SimpleNamespace
 from uuid import UUID
 
 import pytest
+from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk.exceptions import TaskDeferred
 
 from bakeroll.core.errors import AbortedError, OwnershipLostError
@@ -26,7 +27,12 @@ TASK = "01990000-0000-7000-8000-000000000001"
 def asked(w, monkeypatch):
     """Give the fleet three waves, of which the first is through; returns the questions put to Airflow."""
     questions = []
-    monkeypatch.setattr(proceed, "upsert_hitl_detail", lambda **question: questions.append(question))
+
+    def ask(**question):
+        HITLDetailRequest.model_validate(question)  # what the API demands of it
+        questions.append(question)
+
+    monkeypatch.setattr(proceed, "upsert_hitl_detail", ask)
     silent = SimpleNamespace(response_received=False, chosen_options=None)
     monkeypatch.setattr(answer, "get_hitl_detail_content_detail", lambda ti_id: silent)
     w.file.write_text(w.file.read_text().replace("web: {", 'web: {waves: [1, "100%"], '))
