@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -21,6 +22,7 @@ from demo.report import Check
 from demo.settings import DAG_ID, ENVIRONMENT, DemoError, Settings
 from demo.three_runs import ThreeRuns
 from tests.end_to_end import checkout
+from tests.kills import processes
 from tests.secrets_of_demo import demo_secrets
 from tests.secrets_watch import SecretsWatch
 from tools import set_up
@@ -29,6 +31,7 @@ LAST = "test_stopping.py"
 """It ends what the others look at."""
 WATCH_PAUSE_SECONDS = 0.05
 """Tools live for seconds; looking more often would cost what the machines need."""
+_PIDS = re.compile(r"pid=(\d+)")
 SECOND_DAG = f"rolling_deployment_{checkout.SECOND}"
 
 
@@ -81,10 +84,17 @@ def own_settings(folder: Path, **airflow_options: str) -> Settings:
     )
 
 
-def listeners() -> set[str]:
-    """Give every address that something on this machine listens on."""
-    answer = subprocess.run(["ss", "-Hltn"], capture_output=True, text=True, check=True)
-    return {line.split()[3] for line in answer.stdout.splitlines()}
+def listeners(build: Path | None = None) -> set[str]:
+    """Give every address that something on this machine listens on.
+
+    :param build: a stage's folder: only what its own processes listen on, as another may run meanwhile.
+    """
+    answer = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True, check=True)
+    found = {line.split()[3]: set(map(int, _PIDS.findall(line))) for line in answer.stdout.splitlines()}
+    if build is None:
+        return set(found)
+    own = processes.started_by(str(build))
+    return {address for address, pids in found.items() if pids & own}
 
 
 def require_everything() -> None:
@@ -100,7 +110,6 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
     """Deploy as the demo does, with a second environment that starts at the same moment."""
     require_everything()
     settings = own_settings(tmp_path_factory.mktemp("demo"))
-    before = listeners()
     said: list[str] = []
 
     def say(text: str) -> None:
@@ -120,7 +129,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Outcome]:
                     checks = runs.run()
                 except DemoError as error:
                     checks = [Check("the three runs come to their end", held=False, evidence=str(error))]
-                found = sorted(listeners() - before)
+                found = sorted(listeners(settings.build))
         yield Outcome(settings, runs, checks, second.result(), found, said, watch)
     finally:
         stage.stop(settings, print)

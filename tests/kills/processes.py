@@ -42,6 +42,23 @@ def kill_hard(pid: int, *, with_parent: bool = True) -> list[int]:
     return doomed
 
 
+def started_by(mark: str) -> set[int]:
+    """Find the processes with a text in their command line or environment, and all that they started.
+
+    :param mark: a stage's folder.
+    """
+    parents = _parents()
+    found: set[int] = set()
+    for pid in parents:
+        try:
+            shown = Path(f"/proc/{pid}/cmdline").read_bytes() + Path(f"/proc/{pid}/environ").read_bytes()
+        except OSError:
+            continue
+        if os.fsencode(mark) in shown and pid != os.getpid():
+            found |= {pid, *_below(pid, parents)}
+    return found
+
+
 def commands(temporary: Path, *names: str) -> list[str]:
     """List the command lines of running programs.
 
