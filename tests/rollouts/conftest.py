@@ -29,6 +29,7 @@ GROUP = f"{ENVIRONMENT}-{FLEET}"
 CAPACITY_TIMEOUT_SECONDS = 60
 PATIENCE_SECONDS = 900.0
 LOOK_SECONDS = 0.5
+READING_SECONDS = 5.0
 
 
 @dataclass
@@ -88,6 +89,9 @@ class Rollouts:
         """Answer the question after a wave, as a person does by the API."""
         task_id = f"{FLEET}.wave_{wave}.proceed"
         self.await_state(run_id, task_id, "deferred", "awaiting_input")
+        # Nobody reads and answers more quickly. The API resumes the task at once, and Airflow takes one that
+        # it resumed before it knew that the asking process had ended for killed, and asks again.
+        time.sleep(READING_SECONDS)
         path = f"/dags/{DAG_ID}/dagRuns/{quote(run_id)}/taskInstances/{task_id}/-1/hitlDetails"
         body = {"chosen_options": [word], "params_input": {}}
         self.running.client._call("PATCH", path, body=body)
