@@ -128,8 +128,10 @@ class Rollouts:
         """Send steady load meanwhile; its summary is there afterwards."""
         sending = traffic.LoadProcess(self.settings, self.account.load_balancer_url(), name)
         summaries: list[Summary] = []
-        yield summaries
-        summaries.append(sending.end())
+        try:
+            yield summaries
+        finally:
+            summaries.append(sending.end())
         self.say(f"{summaries[0].sent} requests, {len(summaries[0].errors)} failed")
 
     def assert_as_before(self, sizes: tuple[int, int, int] = (SIZE, SIZE, 2 * SIZE)) -> None:
