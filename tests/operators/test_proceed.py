@@ -11,6 +11,7 @@ from airflow.api_fastapi.execution_api.datamodels.hitl import HITLDetailRequest
 from airflow.sdk.exceptions import TaskDeferred
 
 from bakeroll.core.errors import AbortedError, OwnershipLostError
+from bakeroll.listeners.run_note import CAUSE
 from bakeroll.operators import proceed
 from bakeroll.operators.proceed import ProceedOperator
 from bakeroll.triggers import answer
@@ -42,11 +43,12 @@ def asked(w, monkeypatch):
     return questions
 
 
-def context(params=None, xcoms=None):
+def context(params=None, xcoms=None, pushed=None):
     pulled = xcoms or {}
+    kept = {} if pushed is None else pushed
     ti = SimpleNamespace(
         id=UUID(TASK),
-        xcom_push=lambda **_: None,
+        xcom_push=lambda key, value: kept.update({key: value}),
         xcom_pull=lambda task_ids, key: pulled.get((task_ids, key)),
     )
     return {"dag": SimpleNamespace(dag_id="dag"), "run_id": "run-1", "ti": ti, "params": params or {}}
@@ -108,13 +110,15 @@ def test_go_on(w, asked):
 
 
 def test_abort_fails_and_changes_nothing(w, asked):
-    where = context(params={"pause": True})
+    pushed = {}
+    where = context(params={"pause": True}, pushed=pushed)
     operator = task(w)
     _, kwargs = deferred(operator, where)
     before = w.picture()
     with pytest.raises(AbortedError, match="fleet web: ada aborted the rollout after wave 1"):
         operator.resume(where, answered("Abort"), **kwargs)
     assert w.picture() == before
+    assert "ada aborted" in pushed[CAUSE], "the rollback tells it in the run's note"
 
 
 def test_the_journal_stays_ours_while_a_person_thinks_and_a_day_is_the_end(w, asked):

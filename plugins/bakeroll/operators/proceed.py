@@ -9,6 +9,7 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from bakeroll.core.errors import AbortedError
 from bakeroll.core.rollout.waves import Proceed
+from bakeroll.operators.failures import explained
 from bakeroll.operators.rollout import FleetOperator
 from bakeroll.triggers.answer import AnswerTrigger
 
@@ -79,12 +80,13 @@ class ProceedOperator(FleetOperator):
         """
         if "chosen_options" not in event:
             return super().resume(context, event, arguments)
-        self.deployment(context).ledger.read()
         who = (event.get("responded_by_user") or {}).get("name") or "somebody"
-        if event["chosen_options"] != [GO_ON]:
-            raise AbortedError(
-                f"fleet {self.fleet}: {who} aborted the rollout after wave {self.wave}; mend the version and "
-                "start a new run"
-            )
+        with explained(context, self.log.error, lambda: self.evidence(context)):
+            self.deployment(context).ledger.read()
+            if event["chosen_options"] != [GO_ON]:
+                raise AbortedError(
+                    f"fleet {self.fleet}: {who} aborted the rollout after wave {self.wave}; mend the version "
+                    "and start a new run"
+                )
         self.log.info("%s lets wave %s begin", who, self.wave + 1)
         return {"chosen": GO_ON, "by": who}
