@@ -37,7 +37,8 @@ def test_a_calm_rollout_replaces_every_instance(size):
 
 def test_seeds_draw_many_kinds_of_schedules():
     plans = [draw(seed) for seed in range(300)]
-    assert {plan.size for plan in plans} > {1, 2, 3, 60}
+    assert {plan.size for plan in plans} > {1, 2, 3}
+    assert max(plan.size for plan in plans) > 50
     assert {len(plan.waves) for plan in plans} == {1, 2, 3, 4}
     assert any(plan.calm for plan in plans)
     assert {kind for plan in plans for kind in plan.kinds} > {"scale_out", "crash", "end_run_zombie"}

@@ -161,6 +161,6 @@ def test_each_wave_is_a_group_of_its_own(load, tmp_path):
         for step in ("scale_out", "await_capacity", "retire"):
             assert tasks[f"wave_{number}.{step}"].wave == number
         assert tasks[f"wave_{number}.drain"].partial_kwargs["wave"] == number
-    assert tasks["wave_1.proceed"].downstream_task_ids == {"web.wave_2.scale_out"}
-    assert tasks["wave_2.proceed"].downstream_task_ids == {"web.wave_3.scale_out"}
+    assert tasks["wave_1.proceed"].downstream_task_ids - {"rollback.begin"} == {"web.wave_2.scale_out"}
+    assert tasks["wave_2.proceed"].downstream_task_ids - {"rollback.begin"} == {"web.wave_3.scale_out"}
     assert "wave_3.proceed" not in tasks

@@ -24,7 +24,7 @@ FLEET = Plan(
     boot_seconds=1.0,
     interval_seconds=5.0,
     deregistration_seconds=0.0,
-    command_seconds=1.0,
+    command_seconds=20.0,
 )
 READS = ("Describe", "Get", "List")
 

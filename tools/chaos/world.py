@@ -8,7 +8,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from botocore.exceptions import ConnectionClosedError
+from botocore.exceptions import ClientError, ConnectionClosedError
 
 from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.ports import CheckResult, CommandResult
@@ -129,11 +129,18 @@ class World:
             # A second try finds none: the first was done and its answer lost.
             self.last_journal = self.truth.journal() or self.last_journal
         self._check(lambda: self.invariants.before(actor, call))
-        answer = perform()
+        refusal: ClientError | None = None
+        answer: dict[str, Any] = {}
+        try:
+            answer = perform()
+        except ClientError as error:
+            refusal = error
         self._check(lambda: self.invariants.after(actor, call))
         if self.kill(call, "after"):
             self.say(f"{actor.owner} {actor.what} is killed after {call.operation}")
             raise KilledError
+        if refusal is not None:
+            raise refusal
         if self.lose(call):
             self.say(f"{actor.owner} {actor.what}: the answer of {call.operation} is lost")
             raise ConnectionClosedError(endpoint_url=f"https://{call.service}.direct/")

@@ -40,7 +40,9 @@ class Account:
             parent = f"ami-{layer}"
         return account
 
-    def decide(self, source: str = SOURCE, rebuild: Rebuild = "none") -> dict[str, LayerDecision]:
+    def decide(
+        self, source: str = SOURCE, rebuild: Rebuild = "none", *, deploy_rejected: bool = False
+    ) -> dict[str, LayerDecision]:
         decided = decide(
             source,
             environment=ENVIRONMENT,
@@ -48,6 +50,7 @@ class Account:
             describe=document,
             look=lambda wanted: self.found.get((wanted.layer, wanted.parent), Found()),
             previous=self.previous.get,
+            deploy_rejected=deploy_rejected,
         )
         return {decision.layer: decision for decision in decided}
 
