@@ -8,9 +8,10 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from botocore.exceptions import ClientError, ConnectionClosedError
+from botocore.exceptions import ConnectionClosedError
 
 from sandbox.direct import Call, DirectAccount, direct_account
+from sandbox.model.errors import ServiceError
 from sandbox.model.ports import CheckResult, CommandResult
 from sandbox.virtual import Behaviour
 from tools.chaos.invariants import Actor, Invariants
@@ -129,11 +130,11 @@ class World:
             # A second try finds none: the first was done and its answer lost.
             self.last_journal = self.truth.journal() or self.last_journal
         self._check(lambda: self.invariants.before(actor, call))
-        refusal: ClientError | None = None
+        refusal: ServiceError | None = None
         answer: dict[str, Any] = {}
         try:
             answer = perform()
-        except ClientError as error:
+        except ServiceError as error:
             refusal = error
         self._check(lambda: self.invariants.after(actor, call))
         if self.kill(call, "after"):
