@@ -24,6 +24,8 @@ HEARTBEAT_TIMEOUT = 30
 """Seconds until the scheduler takes a task that says nothing for dead; Airflow's default is 300."""
 PATIENCE_SECONDS = 600.0
 LOOK_SECONDS = 0.02
+WAITING = ("web.wave_1.await_capacity", "web.wave_1.drain")
+"""Steps that wait in the triggerer; which of them waits long enough to be hit differs."""
 
 Ready = Callable[[], bool]
 
@@ -103,25 +105,26 @@ class Kills:
             assert time.monotonic() < deadline, f"{task_id} was not reached"
             time.sleep(LOOK_SECONDS)
 
-    def kill_airflow(self, run_id: str, name: str, task_id: str, state: str) -> None:
-        """Kill one of Airflow's own processes while a task is in a state, and start it again.
+    def kill_airflow(self, run_id: str, name: str) -> None:
+        """Kill one of Airflow's own processes while a task of the rollout is deferred, and start it again.
 
         :param name: such as `scheduler`; its children, the workers, die with it.
         """
-        self._await(lambda: self._state(run_id, task_id) == state, f"{task_id} to be {state}")
+        self._await(lambda: self._deferred(run_id) is not None, f"a task to be deferred for the {name}")
+        task = self._deferred(run_id)
         mine = services.running(self.settings.build)
         doomed = min(pid for pid, service in mine.items() if service == f"airflow-{name}")
         count = len(processes.kill_hard(doomed, with_parent=False))
-        self._note(name, self._task(run_id, task_id), count)
+        self._note(name, task, count)
         airflow.start_process(self.settings, self.running.variables, name)
 
     def _task(self, run_id: str, task_id: str) -> Task | None:
         tasks = self.running.client.tasks(DAG_ID, run_id)
         return next((task for task in tasks if task.task_id == task_id), None)
 
-    def _state(self, run_id: str, task_id: str) -> str | None:
-        task = self._task(run_id, task_id)
-        return task.state if task else None
+    def _deferred(self, run_id: str) -> Task | None:
+        tasks = self.running.client.tasks(DAG_ID, run_id)
+        return next((one for one in tasks if one.state == "deferred" and one.task_id in WAITING), None)
 
     def _note(self, what: str, task: Task | None, count: int) -> None:
         self.killed.append(Killed(what, task.state if task else None, count))
@@ -234,8 +237,8 @@ def retried(kills: Kills) -> None:
         "terraform.apply",
         lambda: terraform_at("apply", settings) and inventory.template_versions(settings) > versions,
     )
-    kills.kill_airflow(run_id, "triggerer", "web.wave_1.await_capacity", "deferred")
-    kills.kill_airflow(run_id, "scheduler", "web.wave_1.drain", "deferred")
+    kills.kill_airflow(run_id, "triggerer")
+    kills.kill_airflow(run_id, "scheduler")
     kills.finish("retried", run_id)
 
 
