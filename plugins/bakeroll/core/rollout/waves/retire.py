@@ -58,15 +58,32 @@ class Retire(RaisingStep):
                 return act
         victim = next((one for one in victims if may_go(fleet, one, live)), None)
         if victim:
-            # Desired capacity that somebody lowered to the minimum already has no more room for a decrement;
-            # where the group stands above it (its instances are protected), none is needed either.
-            lowered = fleet.desired <= fleet.minimum and len(fleet.counted) > fleet.desired
-            return Act(
-                f"terminate {victim.instance_id}", lambda: self._terminate(victim, decrement=not lowered)
+            return self._room_to_go(fleet, record, surge, len(victims)) or Act(
+                f"terminate {victim.instance_id}",
+                lambda: self._terminate(victim, decrement=fleet.desired > fleet.minimum),
             )
         if victims:
             return self._wait(fleet, live, len(victims))
         return self._next(fleet, record, surge, live)
+
+    def _room_to_go(self, fleet: Fleet, record: FleetRecord, surge: Surge, victims: int) -> Act | None:
+        """Make room below desired capacity where a policy has taken what the minimum was lowered for.
+
+        None if there is room, or none is needed: below what the group's own minimum is nobody goes without a
+        replacement, and where the group stands above desired capacity, as its instances are protected, AWS
+        replaces nobody.
+        """
+        if fleet.desired > fleet.minimum or len(fleet.counted) > fleet.desired:
+            return None
+        floor = record.before.minimum if record.before else fleet.minimum
+        minimum = max(floor, fleet.desired - victims)
+        if fleet.minimum != surge.minimum or minimum >= fleet.minimum:
+            return None
+        room = surge.model_copy(update={"minimum": minimum, "previous": fleet.minimum})
+        return Act(
+            f"note the intent: MinSize {minimum}, as somebody lowered desired capacity to {fleet.desired}",
+            lambda: self._change(surge, {"surge": room}),
+        )
 
     def _excess(self, fleet: Fleet, record: FleetRecord) -> int:
         """Return how many old instances are more than this wave leaves standing."""
