@@ -20,7 +20,7 @@ from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.rollout.drain import Drain
 from bakeroll.core.rollout.drain_waiting import DrainWaiting
 from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, deadline_name
-from bakeroll.core.rollout.known_fleets import KnownFleet, recall, remember
+from bakeroll.core.rollout.journal.known_fleets import KnownFleet, recall, remember
 from bakeroll.core.rollout.rollback import Restore, SettleBack, deadline_names, drain_policy
 from bakeroll.core.rollout.waves import ANSWER_TIMEOUT, AwaitCapacity, Gate, Proceed, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Step

@@ -11,7 +11,7 @@ from bakeroll.core.errors import DrainError
 from bakeroll.core.rollout import terminations
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.rollout.drain_waiting import DrainWaiting
-from bakeroll.core.rollout.known_fleets import KnownFleet
+from bakeroll.core.rollout.journal.known_fleets import KnownFleet
 from bakeroll.core.rollout.undrained import Records
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from bakeroll.core.steps import Act, Wait

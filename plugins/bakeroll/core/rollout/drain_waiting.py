@@ -17,7 +17,7 @@ from bakeroll.core.errors import DrainError
 from bakeroll.core.rollout import terminations, undrained
 from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
 from bakeroll.core.rollout.emptying import Emptying, Picture
-from bakeroll.core.rollout.known_fleets import KnownFleet
+from bakeroll.core.rollout.journal.known_fleets import KnownFleet
 from bakeroll.core.rollout.lifecycle_actions import GONE, HELD, RETAINED, Place
 from bakeroll.core.rollout.receipts import Receipt
 from bakeroll.core.rollout.undrained import Outcome, Records, Undrained

@@ -18,7 +18,7 @@ from bakeroll.core.rollout import commands, undrained
 from bakeroll.core.rollout.commands import Invocation
 from bakeroll.core.rollout.emptying import at_work
 from bakeroll.core.rollout.journal import Journal
-from bakeroll.core.rollout.known_fleets import KnownFleet
+from bakeroll.core.rollout.journal.known_fleets import KnownFleet
 from bakeroll.core.rollout.lifecycle_actions import HELD, RETAINED, heartbeat
 from bakeroll.core.rollout.undrained import Records, Undrained
 from bakeroll.core.rollout.waves import DRAIN_CHUNK
