@@ -17,8 +17,7 @@ from bakeroll.core.aws import Clients
 from bakeroll.core.errors import BakerollError, ConfigError, FleetError
 from bakeroll.core.rollout import evidence, preflight
 from bakeroll.core.rollout.begin import Begin
-from bakeroll.core.rollout.drain import Drain
-from bakeroll.core.rollout.drain_waiting import DrainWaiting
+from bakeroll.core.rollout.drains import Drain, DrainWaiting
 from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, deadline_name
 from bakeroll.core.rollout.journal.known_fleets import KnownFleet, recall, remember
 from bakeroll.core.rollout.rollback import Restore, SettleBack, deadline_names, drain_policy
