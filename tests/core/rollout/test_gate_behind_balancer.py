@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from bakeroll.core.gate_settings import HttpCheck
-from bakeroll.core.rollout.http_check import Address, Answers, requests_needed, row_of_answers
+from bakeroll.core.rollout.gates.http_check import Address, Answers, requests_needed, row_of_answers
 from sandbox.balancer import Balancer, LoadBalancerSpec
 from tests.core.rollout.application import Application, Page, application
 
