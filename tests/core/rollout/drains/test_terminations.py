@@ -15,7 +15,7 @@ from bakeroll.core.rollout.journal.known_fleets import KnownFleet
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from bakeroll.core.steps import Act, Wait
 from sandbox.model.ports import CommandResult
-from tests.core.rollout.drains import (
+from tests.core.rollout.drains.support import (
     behave,
     endless,
     fails,

@@ -16,7 +16,7 @@ from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from bakeroll.core.steps import Act, Done, Wait
 from sandbox.model.ports import CheckResult
 from sandbox.virtual import Behaviour
-from tests.core.rollout.application import Page, application
+from tests.core.rollout.gates.application import Page, application
 from tests.core.rollout.harness import CAPACITY_TIMEOUT, ledger, receipt, world
 
 SOAK = 120
