@@ -20,8 +20,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bakeroll.core import config
 from bakeroll.core.aws import Clients, check_account
 from bakeroll.core.errors import BakerollError
-from bakeroll.core.rollout import journal_report, releases
-from bakeroll.core.rollout.journal import Ledger
+from bakeroll.core.rollout.journal import Ledger, releases, report
 
 ENVIRONMENTS = Path(__file__).resolve().parent.parent / "dags" / "environments"
 RELEASES = 5
@@ -65,11 +64,11 @@ def show(
         say(f"{name}: no rollout is open, nobody holds {place}")
     else:
         say(f"{name}: a rollout is open in {place}")
-        for line in journal_report.lines(journal, journal_report.standing(clients, journal), now()):
+        for line in report.lines(journal, report.standing(clients, journal), now()):
             say(line)
     last = releases.newest(clients.s3, environment.state_bucket, name, RELEASES)
     say("Releases, the newest first" if last else "Nothing was released yet")
-    for line in journal_report.release_lines(last):
+    for line in report.release_lines(last):
         say(line)
     return 0
 
@@ -89,7 +88,7 @@ def end(
     :raises JournalError: if that is not provably harmless.
     """
     ledger = _ledger(clients, environment, name, now)
-    ended = ledger.end(lambda journal: journal_report.insist_harmless(clients, journal, now()))
+    ended = ledger.end(lambda journal: report.insist_harmless(clients, journal, now()))
     say(
         f"{name}: no rollout is open"
         if ended is None

@@ -39,7 +39,7 @@ def test_policies(bag, name):
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_it_is_woken_by_its_queue_and_every_five_minutes(bag, environment):
     from bakeroll.core.config import load
-    from bakeroll.core.rollout.fleet_check import DRAIN_SCHEDULE
+    from bakeroll.core.rollout.preflight.fleet_check import DRAIN_SCHEDULE
 
     dag = bag.dags[f"drain_terminating_{environment}"]
     facts = load(DAGS / "environments" / f"{environment}.yaml")

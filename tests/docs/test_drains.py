@@ -7,9 +7,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 FILES = (
-    "tests/core/rollout/test_drain.py",
-    "tests/core/rollout/test_drain_outcomes.py",
-    "tests/core/rollout/test_terminations.py",
+    "tests/core/rollout/drains/test_drain.py",
+    "tests/core/rollout/drains/test_drain_outcomes.py",
+    "tests/core/rollout/drains/test_terminations.py",
     "tests/terraform/test_drain_script.py",
 )
 

@@ -17,7 +17,7 @@ from bakeroll.operators.journal import BeginOperator, CloseOperator
 from bakeroll.operators.rollout import DrainOperator, FleetOperator
 from bakeroll.operators.terraform import PlanOperator
 from bakeroll.sensors.capacity import CapacitySensor
-from tests.core.rollout.drains import behave, fails
+from tests.core.rollout.drains.support import behave, fails
 from tests.core.rollout.harness import BUCKET
 from tests.operators.test_steps import context, fleet_task, run_task, w  # noqa: F401 - the fixture
 

@@ -18,9 +18,9 @@ from bakeroll.sensors.capacity import CapacitySensor
 from bakeroll.sensors.gate import GateSensor
 from bakeroll.triggers import step as step_trigger
 from bakeroll.triggers.step import StepTrigger
-from tests.core.rollout.drains import behave, fails
+from tests.core.rollout.drains.support import behave, fails
+from tests.core.rollout.gates.test_gate import ALARM
 from tests.core.rollout.harness import BUCKET, world
-from tests.core.rollout.test_gate import ALARM
 
 FILE = """
 region: ap-northeast-1

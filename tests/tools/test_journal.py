@@ -12,8 +12,7 @@ from werkzeug.serving import make_server
 
 from bakeroll.core import config
 from bakeroll.core.errors import JournalError, LockedError
-from bakeroll.core.rollout import journal_report, releases
-from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger
+from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, releases, report
 from bakeroll.core.rollout.waves import ScaleOut
 from tests.core.rollout.harness import BUCKET, World, ledger, world
 from tools import journal as tool
@@ -141,7 +140,7 @@ def test_what_others_keep_in_a_journal_is_shown_by_its_name() -> None:
     w = world()
     journal = w.ledger.peek()
     assert journal is not None
-    found = journal_report._others(journal, frozenset({"fleets"}))
+    found = report._others(journal, frozenset({"fleets"}))
     assert found["owner"] == "dag/run-1"
     assert "image id" not in found
 

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any
 from unittest.mock import patch
 
-from bakeroll.core.rollout import capacity, fleet, journal, receipts
+from bakeroll.core.rollout import capacity, fleet, journal
+from bakeroll.core.rollout.drains import receipts
 from bakeroll.core.rollout.waves import await_capacity, raising, retire, settle
 from tools.chaos.schedule import play
 

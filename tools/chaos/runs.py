@@ -15,9 +15,10 @@ from bakeroll.core.aws import Clients
 from bakeroll.core.deployment import Deployment
 from bakeroll.core.errors import BakerollError, FinalError, OwnershipLostError
 from bakeroll.core.layers import images
-from bakeroll.core.rollout import begin, releases
+from bakeroll.core.rollout import begin
 from bakeroll.core.rollout.begin import Begin
-from bakeroll.core.rollout.drain import Drain
+from bakeroll.core.rollout.drains import Drain
+from bakeroll.core.rollout.journal import releases
 from bakeroll.core.rollout.program import Task, program
 from bakeroll.core.steps import Act, Decision, Done, Step, Wait
 from bakeroll.core.terraform import FleetOutput

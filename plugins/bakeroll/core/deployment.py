@@ -17,12 +17,12 @@ from bakeroll.core.aws import Clients
 from bakeroll.core.errors import BakerollError, ConfigError, FleetError
 from bakeroll.core.rollout import evidence, preflight
 from bakeroll.core.rollout.begin import Begin
-from bakeroll.core.rollout.drain import Drain
-from bakeroll.core.rollout.drain_waiting import DrainWaiting
+from bakeroll.core.rollout.drains import Drain, DrainWaiting
+from bakeroll.core.rollout.gates import Gate
 from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, deadline_name
-from bakeroll.core.rollout.known_fleets import KnownFleet, recall, remember
+from bakeroll.core.rollout.journal.known_fleets import KnownFleet, recall, remember
 from bakeroll.core.rollout.rollback import Restore, SettleBack, deadline_names, drain_policy
-from bakeroll.core.rollout.waves import ANSWER_TIMEOUT, AwaitCapacity, Gate, Proceed, Retire, ScaleOut, Settle
+from bakeroll.core.rollout.waves import ANSWER_TIMEOUT, AwaitCapacity, Proceed, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Step
 from bakeroll.core.terraform import FleetOutput
 

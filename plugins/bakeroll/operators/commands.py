@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bakeroll.core.rollout import commands
+from bakeroll.core.rollout.drains import commands
 from bakeroll.links.console import CommandLink
 
 if TYPE_CHECKING:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from bakeroll.core.aws import check_account
 from bakeroll.core.layers import images
-from bakeroll.core.rollout import begin, releases, rollback
+from bakeroll.core.rollout import begin, rollback
 from bakeroll.core.rollout.begin import Begin
+from bakeroll.core.rollout.journal import releases
 from bakeroll.core.terraform import fleets
 from bakeroll.links.console import ImageLink, JournalLink, ReleaseLink
 from bakeroll.operators.base import DeploymentOperator, StepOperator

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from bakeroll.core.rollout.drain import Drain
-from bakeroll.core.rollout.undrained import Undrained, outcome_of
+from bakeroll.core.rollout.drains import Drain, Undrained, outcome_of
 from bakeroll.links.console import AutoScalingGroupLink, CommandLink
 from bakeroll.listeners.run_note import UNDRAINED_KEY as UNDRAINED
 from bakeroll.operators.base import StepOperator
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from airflow.sdk import BaseOperatorLink, Context
 
     from bakeroll.core.deployment import Deployment
-    from bakeroll.core.rollout.emptying import OnFailure
+    from bakeroll.core.rollout.drains import OnFailure
 
 
 class FleetOperator(StepOperator):

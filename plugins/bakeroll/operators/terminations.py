@@ -8,8 +8,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from bakeroll.core.aws import check_account
-from bakeroll.core.rollout import terminations
-from bakeroll.core.rollout.drain_waiting import DrainWaiting
+from bakeroll.core.rollout.drains import DrainWaiting, terminations
 from bakeroll.links.console import AutoScalingGroupLink, CommandLink
 from bakeroll.operators.base import DeploymentOperator, StepOperator
 from bakeroll.operators.commands import show_newest

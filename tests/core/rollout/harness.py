@@ -10,8 +10,7 @@ from typing import Any
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.rollout import fleet as fleets
-from bakeroll.core.rollout.drain import Drain
-from bakeroll.core.rollout.emptying import OnFailure
+from bakeroll.core.rollout.drains import Drain, OnFailure
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Act, Done, Step

@@ -6,16 +6,10 @@ import pytest
 
 from bakeroll.core.errors import GateError
 from bakeroll.core.rollout.waves import AwaitCapacity, ScaleOut
-from tests.core.rollout.application import Page, application
+from tests.core.rollout.gates.application import Page, application
+from tests.core.rollout.gates.test_gate import gate, serve
 from tests.core.rollout.harness import world
-from tests.core.rollout.test_gate import gate, serve
-from tests.core.rollout.test_rollback import (
-    healthy_release,
-    ids,
-    is_as_before,
-    judged,
-    roll_back,
-)
+from tests.core.rollout.rollback.test_rollback import healthy_release, ids, is_as_before, judged, roll_back
 
 
 @pytest.mark.parametrize("waves", [("100%",), ("1", "100%")])

@@ -8,7 +8,7 @@ from bakeroll.core.rollout import begin
 from bakeroll.core.rollout.begin import Begin, close
 from tests.core.rollout.harness import ledger, world
 from tests.core.rollout.test_resume import CutOffError, cut_after
-from tests.core.rollout.test_waves import fleet, outputs
+from tests.core.rollout.waves.test_waves import fleet, outputs
 
 WAVES = ("1", "100%")
 

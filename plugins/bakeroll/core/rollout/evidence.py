@@ -6,8 +6,9 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import BakerollError
-from bakeroll.core.rollout import commands, health
 from bakeroll.core.rollout import fleet as fleets
+from bakeroll.core.rollout import health
+from bakeroll.core.rollout.drains import commands
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Journal
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import BakerollError
 from bakeroll.core.rollout import fleet as fleets
-from bakeroll.core.rollout import releases
 from bakeroll.core.rollout.fleet import Fleet
-from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
+from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger, releases
 from bakeroll.core.rollout.rollback.target import points_at, target_of
 
 FORWARD_AGAIN = (

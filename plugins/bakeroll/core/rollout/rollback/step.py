@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from bakeroll.core.rollout.emptying import OnFailure
+from bakeroll.core.rollout.drains import OnFailure
 from bakeroll.core.rollout.journal import FleetRecord, Journal
 from bakeroll.core.rollout.waves import FleetStep
 

@@ -1,4 +1,4 @@
-"""The steps of a rollout: raise capacity, await it, watch it, retire old instances, give everything back.
+"""The steps of a rollout: raise capacity, await it, retire old instances, give everything back.
 
 Each step describes the fleet, makes one pure decision (:mod:`bakeroll.core.rollout.capacity`), acts once, and
 starts over (:mod:`bakeroll.core.steps`). Desired capacity is never written: the surge is a raised
@@ -7,7 +7,6 @@ minimum, which AWS follows by itself and below which no scaling policy can go
 """
 
 from bakeroll.core.rollout.waves.await_capacity import AwaitCapacity
-from bakeroll.core.rollout.waves.gate import Gate
 from bakeroll.core.rollout.waves.proceed import ANSWER_TIMEOUT, Proceed
 from bakeroll.core.rollout.waves.retire import DRAIN_CHUNK, RETIRE_BATCH, Retire
 from bakeroll.core.rollout.waves.scale_out import ScaleOut
@@ -21,7 +20,6 @@ __all__ = [
     "RETIRE_BATCH",
     "AwaitCapacity",
     "FleetStep",
-    "Gate",
     "Proceed",
     "Retire",
     "ScaleOut",

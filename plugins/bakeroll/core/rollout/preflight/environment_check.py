@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 from bakeroll.core import config
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import PreflightError
-from bakeroll.core.rollout import gate_check, headroom
-from bakeroll.core.rollout.fleet_check import FleetCheck
-from bakeroll.core.rollout.headroom import Findings, Need
 from bakeroll.core.rollout.journal import Journal
+from bakeroll.core.rollout.preflight import gate_check, headroom
+from bakeroll.core.rollout.preflight.fleet_check import FleetCheck
+from bakeroll.core.rollout.preflight.headroom import Findings, Need
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef

@@ -2,7 +2,7 @@
 
 One that cannot be drained is let go as ``drain.on_failure`` says, and told of at the end, when all others are
 let go. One whose agent does not answer is asked by each run until its time is over; meanwhile the looks of
-these runs keep its lifecycle hook from timing out (:mod:`bakeroll.core.rollout.terminations`).
+these runs keep its lifecycle hook from timing out (:mod:`bakeroll.core.rollout.drains.terminations`).
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from typing import Any
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout import terminations, undrained
-from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
-from bakeroll.core.rollout.emptying import Emptying, Picture
-from bakeroll.core.rollout.known_fleets import KnownFleet
-from bakeroll.core.rollout.lifecycle_actions import GONE, HELD, RETAINED, Place
-from bakeroll.core.rollout.receipts import Receipt
-from bakeroll.core.rollout.undrained import Outcome, Records, Undrained
+from bakeroll.core.rollout.drains import terminations, undrained
+from bakeroll.core.rollout.drains.commands import DELIVERY_SECONDS, Invocation
+from bakeroll.core.rollout.drains.emptying import Emptying, Picture
+from bakeroll.core.rollout.drains.lifecycle_actions import GONE, HELD, RETAINED, Place
+from bakeroll.core.rollout.drains.receipts import Receipt
+from bakeroll.core.rollout.drains.undrained import Outcome, Records, Undrained
+from bakeroll.core.rollout.journal.known_fleets import KnownFleet
 from bakeroll.core.steps import Act, Decision, Done, Wait
 
 
 class DrainWaiting(Emptying):
-    """Drain up to 50 instances that wait, as :func:`bakeroll.core.rollout.terminations.find` found them.
+    """Drain up to 50 waiting instances that :func:`bakeroll.core.rollout.drains.terminations.find` found.
 
     :param bucket: the state bucket; a record of each drain is kept there.
     :param environment: the environment's name.

@@ -13,8 +13,8 @@ from bakeroll.core.errors import PreflightError
 from bakeroll.core.gate_settings import Gate
 from bakeroll.core.rollout import preflight
 from bakeroll.core.rollout.begin import retain_abandoned
-from bakeroll.core.rollout.fleet_check import AGENT_SECONDS, largest_step
-from bakeroll.core.rollout.headroom import Findings
+from bakeroll.core.rollout.preflight import Findings
+from bakeroll.core.rollout.preflight.fleet_check import AGENT_SECONDS, largest_step
 from bakeroll.core.rollout.waves import ScaleOut
 from tests.core.rollout.harness import DOCUMENT, World, world
 

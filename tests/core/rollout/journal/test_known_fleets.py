@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bakeroll.core import config
-from bakeroll.core.rollout import known_fleets
+from bakeroll.core.rollout.journal import known_fleets
 from bakeroll.core.terraform import FleetOutput
 from sandbox.wire.inprocess import virtual_account
 

@@ -8,15 +8,14 @@ from functools import partial
 import pytest
 
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout import terminations
 from bakeroll.core.rollout.begin import Begin
-from bakeroll.core.rollout.drain_waiting import DrainWaiting
-from bakeroll.core.rollout.known_fleets import KnownFleet
-from bakeroll.core.rollout.undrained import Records
+from bakeroll.core.rollout.drains import DrainWaiting, terminations
+from bakeroll.core.rollout.drains.undrained import Records
+from bakeroll.core.rollout.journal.known_fleets import KnownFleet
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from bakeroll.core.steps import Act, Wait
 from sandbox.model.ports import CommandResult
-from tests.core.rollout.drains import (
+from tests.core.rollout.drains.support import (
     behave,
     endless,
     fails,

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from bakeroll.core.gate_settings import HttpCheck
-from bakeroll.core.rollout import http_check
-from bakeroll.core.rollout.http_check import Address, Answers, ask, find_address, row_of_answers
-from tests.core.rollout.application import Page, application
+from bakeroll.core.rollout.gates import http_check
+from bakeroll.core.rollout.gates.http_check import Address, Answers, ask, find_address, row_of_answers
+from tests.core.rollout.gates.application import Page, application
 
 PATIENT = HttpCheck.model_validate({"timeout": "30s"})
 """Whatever else this machine does."""

@@ -12,12 +12,14 @@ from botocore.exceptions import ClientError
 from bakeroll.core import config
 from bakeroll.core.aws import Clients, error_code
 from bakeroll.core.errors import FleetError
-from bakeroll.core.rollout import commands, headroom, shapes
 from bakeroll.core.rollout import fleet as fleets
+from bakeroll.core.rollout import shapes
 from bakeroll.core.rollout.capacity import live_target, share_of, surge_left
-from bakeroll.core.rollout.headroom import Findings, Need
+from bakeroll.core.rollout.drains import commands
+from bakeroll.core.rollout.drains.lifecycle_actions import ENDINGS, RETAINED
 from bakeroll.core.rollout.journal import FleetRecord
-from bakeroll.core.rollout.lifecycle_actions import ENDINGS, RETAINED
+from bakeroll.core.rollout.preflight import headroom
+from bakeroll.core.rollout.preflight.headroom import Findings, Need
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef, LifecycleHookTypeDef

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
-from tests.core.rollout.drains import behave, retired, sent
+from tests.core.rollout.drains.support import behave, retired, sent
 from tests.core.rollout.harness import DOCUMENT, ledger, world
 
 

@@ -18,9 +18,9 @@ from typing import Literal
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout import commands, lifecycle_actions, receipts
-from bakeroll.core.rollout.commands import DELIVERY_SECONDS, Invocation
-from bakeroll.core.rollout.lifecycle_actions import ENDINGS, HELD, Place
+from bakeroll.core.rollout.drains import commands, lifecycle_actions, receipts
+from bakeroll.core.rollout.drains.commands import DELIVERY_SECONDS, Invocation
+from bakeroll.core.rollout.drains.lifecycle_actions import ENDINGS, HELD, Place
 from bakeroll.core.steps import Act
 
 GRACE_SECONDS = 60.0

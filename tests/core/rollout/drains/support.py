@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from bakeroll.core.rollout import lifecycle_actions
-from bakeroll.core.rollout.undrained import TOPIC
+from bakeroll.core.rollout.drains import lifecycle_actions
+from bakeroll.core.rollout.drains.undrained import TOPIC
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from sandbox.model.ports import CommandResult
 from sandbox.virtual import Behaviour

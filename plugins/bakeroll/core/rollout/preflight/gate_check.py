@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.gate_settings import Gate
-from bakeroll.core.rollout import alarms, fleet, http_check
+from bakeroll.core.rollout import fleet
+from bakeroll.core.rollout.gates import alarms, http_check
 
 
 def problems(clients: Clients, group: str, gate: Gate) -> list[str]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import CONFLICTS, error_code
-from bakeroll.core.rollout.journal import Journal
+from bakeroll.core.rollout.journal.records import Journal
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

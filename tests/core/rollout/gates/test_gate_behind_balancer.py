@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from bakeroll.core.gate_settings import HttpCheck
-from bakeroll.core.rollout.http_check import Address, Answers, requests_needed, row_of_answers
+from bakeroll.core.rollout.gates.http_check import Address, Answers, requests_needed, row_of_answers
 from sandbox.balancer import Balancer, LoadBalancerSpec
-from tests.core.rollout.application import Application, Page, application
+from tests.core.rollout.gates.application import Application, Page, application
 
 GROUP = "arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:targetgroup/web/1"
 ADDRESS = "127.20.78.1"

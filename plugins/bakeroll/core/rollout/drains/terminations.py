@@ -14,13 +14,13 @@ from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import Clients, error_code, error_text
 from bakeroll.core.config_types import LONGEST_SECONDS
-from bakeroll.core.rollout import commands, undrained
-from bakeroll.core.rollout.commands import Invocation
-from bakeroll.core.rollout.emptying import at_work
+from bakeroll.core.rollout.drains import commands, undrained
+from bakeroll.core.rollout.drains.commands import Invocation
+from bakeroll.core.rollout.drains.emptying import at_work
+from bakeroll.core.rollout.drains.lifecycle_actions import HELD, RETAINED, heartbeat
+from bakeroll.core.rollout.drains.undrained import Records, Undrained
 from bakeroll.core.rollout.journal import Journal
-from bakeroll.core.rollout.known_fleets import KnownFleet
-from bakeroll.core.rollout.lifecycle_actions import HELD, RETAINED, heartbeat
-from bakeroll.core.rollout.undrained import Records, Undrained
+from bakeroll.core.rollout.journal.known_fleets import KnownFleet
 from bakeroll.core.rollout.waves import DRAIN_CHUNK
 
 if TYPE_CHECKING:

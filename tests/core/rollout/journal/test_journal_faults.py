@@ -11,9 +11,8 @@ from botocore.exceptions import ConnectionClosedError
 from moto import mock_aws
 
 from bakeroll.core.errors import JournalError, LockedError, OwnershipLostError
-from bakeroll.core.rollout import releases
 from bakeroll.core.rollout.begin import Begin
-from bakeroll.core.rollout.journal import LEASE_SECONDS, FleetRecord, Journal, Ledger
+from bakeroll.core.rollout.journal import LEASE_SECONDS, FleetRecord, Journal, Ledger, releases
 from bakeroll.core.steps import Act, Wait
 
 BUCKET, KEY = "state", "journal/production.json"

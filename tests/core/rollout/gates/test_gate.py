@@ -10,12 +10,13 @@ from botocore.exceptions import EndpointConnectionError
 from bakeroll.core.errors import GateError
 from bakeroll.core.gate_settings import Gate as Settings
 from bakeroll.core.gate_settings import HttpCheck
-from bakeroll.core.rollout import gate_check, http_check
-from bakeroll.core.rollout.waves import AwaitCapacity, Gate, Retire, ScaleOut
+from bakeroll.core.rollout.gates import Gate, http_check
+from bakeroll.core.rollout.preflight import gate_check
+from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from bakeroll.core.steps import Act, Done, Wait
 from sandbox.model.ports import CheckResult
 from sandbox.virtual import Behaviour
-from tests.core.rollout.application import Page, application
+from tests.core.rollout.gates.application import Page, application
 from tests.core.rollout.harness import CAPACITY_TIMEOUT, ledger, receipt, world
 
 SOAK = 120

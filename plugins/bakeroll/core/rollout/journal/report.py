@@ -8,7 +8,7 @@ from typing import Any
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import JournalError
-from bakeroll.core.rollout.journal import Before, FleetRecord, Journal, Surge
+from bakeroll.core.rollout.journal.records import Before, FleetRecord, Journal, Surge
 
 INSTANCES_A_CALL = 50
 """DescribeAutoScalingInstances takes at most 50 ids (API reference, InstanceIds)."""
@@ -95,7 +95,7 @@ def lines(journal: Journal, states: Mapping[str, str], now: float) -> list[str]:
 def release_lines(releases: Iterable[Mapping[str, Any]]) -> list[str]:
     """Return releases, a line each.
 
-    :param releases: the newest first, as :func:`bakeroll.core.rollout.releases.newest` gives them.
+    :param releases: the newest first, as :func:`bakeroll.core.rollout.journal.releases.newest` gives them.
     """
     found = []
     for one in releases:

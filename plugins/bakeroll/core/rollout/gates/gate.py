@@ -15,10 +15,10 @@ from bakeroll.core.aws import Clients
 from bakeroll.core.errors import GateError
 from bakeroll.core.gate_settings import Gate as Settings
 from bakeroll.core.gate_settings import HttpCheck
-from bakeroll.core.rollout import alarms, exposure, http_check
 from bakeroll.core.rollout.capacity import live_target, share_of
 from bakeroll.core.rollout.fleet import Fleet
-from bakeroll.core.rollout.http_check import Address, Answers
+from bakeroll.core.rollout.gates import alarms, exposure, http_check
+from bakeroll.core.rollout.gates.http_check import Address, Answers
 from bakeroll.core.rollout.journal import FleetRecord, Ledger, Watch
 from bakeroll.core.rollout.waves.step import FleetStep
 from bakeroll.core.steps import Act, Decision, Done, Wait
