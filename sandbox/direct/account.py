@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from sandbox.clock import VirtualClock
-from sandbox.direct.client import Around, DirectClient, Handler, straight
+from sandbox.direct.client import Answered, Around, DirectClient, Handler, straight, unheard
 from sandbox.direct.ec2 import DirectEc2
 from sandbox.direct.elbv2 import DirectElbv2
 from sandbox.direct.retries import Retries
@@ -89,13 +89,20 @@ class DirectAccount:
     retry_random: random.Random
 
     def client(
-        self, service: str, principal: str = "direct", *, around: Around = straight, attempts: int = 1
+        self,
+        service: str,
+        principal: str = "direct",
+        *,
+        around: Around = straight,
+        answered: Answered = unheard,
+        attempts: int = 1,
     ) -> Any:
         """Return a client.
 
         :param service: boto3's name, for instance ``autoscaling``.
         :param principal: who calls.
         :param around: sees each try of a call.
+        :param answered: is told of each answer.
         :param attempts: how often a call is tried at the most.
         """
         return DirectClient(
@@ -106,6 +113,7 @@ class DirectAccount:
             faults=self.faults,
             retries=Retries(attempts, random=self.retry_random, pass_time=self.clock.advance),
             around=around,
+            answered=answered,
         )
 
 

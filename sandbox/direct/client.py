@@ -42,6 +42,9 @@ class Call:
 Around = Callable[[Call, Callable[[], Answer]], Answer]
 """Called with each try of a call and with what performs it: may look before and after, or break off."""
 
+Answered = Callable[[Call, Answer], object]
+"""Told of each answer that a caller gets, also of one from the past."""
+
 READ_TIMEOUT_SECONDS = 60.0
 """botocore's own."""
 
@@ -49,6 +52,10 @@ READ_TIMEOUT_SECONDS = 60.0
 def straight(_call: Call, perform: Callable[[], Answer]) -> Answer:
     """Perform a call and do nothing else."""
     return perform()
+
+
+def unheard(_call: Call, _answer: Answer) -> None:
+    """Do nothing with an answer."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,7 @@ class DirectClient:
     :param faults: what each try of a call passes.
     :param retries: tries again as botocore does.
     :param around: sees each try of a call.
+    :param answered: is told of each answer.
     """
 
     def __init__(
@@ -81,6 +89,7 @@ class DirectClient:
         faults: Faults,
         retries: Retries,
         around: Around = straight,
+        answered: Answered = unheard,
     ) -> None:
         self._service = service
         self._handlers = handlers
@@ -88,6 +97,7 @@ class DirectClient:
         self._faults = faults
         self._retries = retries
         self._around = around
+        self._answered = answered
         self.meta = Meta(region, _session().get_service_model(service))
 
     def __getattr__(self, name: str) -> Callable[..., Answer]:
@@ -110,7 +120,9 @@ class DirectClient:
     def _call(self, operation: OperationModel, **params: Any) -> Answer:
         _validate(operation, params)
         call = Call(self._service, operation.name, params, self._principal)
-        return self._retries.run(operation, lambda: self._try(call))
+        answer = self._retries.run(operation, lambda: self._try(call))
+        self._answered(call, answer)
+        return answer
 
     def _try(self, call: Call) -> Answer:
         try:

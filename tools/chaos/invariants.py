@@ -34,10 +34,11 @@ class ViolationError(AssertionError):
 
 @dataclass
 class Seen:
-    """What a task knew when it last looked."""
+    """What a task knew when it last looked: what its answers showed, which may be from the past."""
 
     in_service: set[str] = field(default_factory=set)
-    healthy: set[str] = field(default_factory=set)
+    targets: dict[str, set[str]] = field(default_factory=dict)
+    """The healthy instances by target group, as far as they were asked for since."""
     current: set[str] = field(default_factory=set)
     desired: int = 0
     floor: int = 0
@@ -45,6 +46,11 @@ class Seen:
     maximum: int = 0
     expected_minimum: set[int] = field(default_factory=set)
     expected_maximum: set[int] = field(default_factory=set)
+
+    @property
+    def ready(self) -> set[str]:
+        """Ids of the instances that seemed to serve."""
+        return self.in_service.intersection(*self.targets.values())
 
 
 @dataclass
@@ -67,6 +73,7 @@ class Invariants:
         self._say = say
         self._desired_before = 0
         self._sizes_before = (0, 0)
+        self._desired_at_end = 0
         self._noted_before: set[str] = set()
 
     def before(self, actor: Actor, call: Call) -> None:
@@ -92,34 +99,34 @@ class Invariants:
             self._lets_go(call.params)
 
     def after(self, actor: Actor, call: Call) -> None:
-        """Check what a call has done, and note what its answer showed."""
+        """Check what a call has done."""
         truth = self._truth
-        group = truth.group
-        if call.operation == "DescribeAutoScalingGroups":
-            actor.seen = Seen(
-                truth.in_service(),
-                truth.healthy(),
-                truth.current(),
-                group.desired,
-                truth.expected.low,
-                group.min_size,
-                group.max_size,
-                set(truth.expected.minimum),
-                set(truth.expected.maximum),
-            )
-        elif call.operation == "DescribeTargetHealth":
-            actor.seen.healthy = truth.healthy()
-        elif call.operation == "TerminateInstanceInAutoScalingGroup":
+        if call.operation == "TerminateInstanceInAutoScalingGroup":
             truth.terminated.setdefault(str(call.params["InstanceId"]), actor.owner)
         elif call.operation == "UpdateAutoScalingGroup":
             self._resized(actor)
         if call.operation in ACTING["autoscaling"]:
             self._not_doubled()
 
+    def picture(self) -> Seen:
+        """Return what a look at the group shows now."""
+        truth, group = self._truth, self._truth.group
+        return Seen(
+            in_service=truth.in_service(),
+            current=truth.current(),
+            desired=group.desired,
+            floor=truth.expected.low,
+            minimum=group.min_size,
+            maximum=group.max_size,
+            expected_minimum=set(truth.expected.minimum),
+            expected_maximum=set(truth.expected.maximum),
+        )
+
     def _resized(self, actor: Actor) -> None:
         """Judge a change of sizes; what others did since its picture was taken, AWS gives no way to see."""
         group, before, seen = self._truth.group, self._desired_before, actor.seen.desired
         expected = self._truth.expected
+        self._desired_at_end = group.desired
         if self._sizes_before != (actor.seen.minimum, actor.seen.maximum):
             expected.minimum |= actor.seen.expected_minimum
             expected.maximum |= actor.seen.expected_maximum
@@ -133,7 +140,7 @@ class Invariants:
         truth, seen = self._truth, actor.seen
         if instance_id in seen.current:
             raise ViolationError(2, f"{instance_id} is current and is terminated")
-        ready = (seen.in_service & seen.healthy) - set(truth.terminated)
+        ready = seen.ready - set(truth.terminated)
         if instance_id in ready and len(ready) - 1 < seen.floor:
             raise ViolationError(
                 1, f"{instance_id} is terminated: {len(ready) - 1} healthy are left of {seen.floor}"
@@ -192,7 +199,9 @@ class Invariants:
                 raise ViolationError(4, f"{what} is {found} at the end and was {wanted}")
         if group.min_size not in expected.minimum:
             raise ViolationError(4, f"MinSize is {group.min_size} at the end and was {expected.minimum}")
-        if group.max_size not in expected.maximum | {max(one, group.desired) for one in expected.maximum}:
+        # Where a policy used the room up to the raised maximum, that is lowered to desired capacity only.
+        kept_high = {max(one, self._desired_at_end) for one in expected.maximum}
+        if group.max_size not in expected.maximum | kept_high:
             raise ViolationError(4, f"MaxSize is {group.max_size} at the end and was {expected.maximum}")
         if not expected.low <= group.desired <= expected.high + truth.gone_by_others:
             raise ViolationError(

@@ -45,7 +45,7 @@ class Mutation:
         return patch.object(self.owner, self.guard, self.broken)
 
 
-def _all_old(picture: fleet.Fleet, _live: int, most: int) -> list[fleet.Instance]:
+def _all_old(picture: fleet.Fleet, _surge: Any, _live: int, most: int) -> list[fleet.Instance]:
     return list(picture.old)[:most]
 
 

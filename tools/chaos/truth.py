@@ -99,9 +99,13 @@ class Truth:
         """Return the ids of instances that are healthy in every target group of the fleet."""
         found = set(self.group.members)
         for arn in self.group.target_groups:
-            targets = self.aws.account.targets.health(arn)
-            found &= {target.instance_id for target in targets if target.state == "healthy"}
+            found &= self.healthy_in(arn)
         return found
+
+    def healthy_in(self, arn: str) -> set[str]:
+        """Return the ids of the instances that are healthy in a target group."""
+        targets = self.aws.account.targets.health(arn)
+        return {target.instance_id for target in targets if target.state == "healthy"}
 
     def ready(self) -> set[str]:
         """Return the ids of the instances that serve."""

@@ -14,7 +14,7 @@ from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.errors import ServiceError
 from sandbox.model.ports import CheckResult, CommandResult
 from sandbox.virtual import Behaviour
-from tools.chaos.invariants import Actor, Invariants
+from tools.chaos.invariants import Actor, Invariants, Seen
 from tools.chaos.plan import Plan
 from tools.chaos.truth import Expected, Truth
 
@@ -36,6 +36,8 @@ CONTENT = {
         }
     ],
 }
+SEEN = "what the model showed"
+"""Added to answers, also to those that come from the past: what is true then is what a task may know."""
 SICK = CheckResult(
     healthy=False,
     reason="Target.ResponseCodeMismatch",
@@ -80,7 +82,7 @@ class World:
 
     def client(self, service: str, principal: str) -> Any:
         """Return a run's client: what goes wrong and what is checked goes wrong and is checked here."""
-        return self.aws.client(service, principal, around=self._around, attempts=self.plan.attempts)
+        return self.aws.client(service, principal, around=self._around, answered=self._answered, attempts=self.plan.attempts)
 
     def plain_client(self, service: str) -> Any:
         """Return a client of somebody else, to whom nothing happens."""
@@ -137,6 +139,10 @@ class World:
         except ServiceError as error:
             refusal = error
         self._check(lambda: self.invariants.after(actor, call))
+        if call.operation == "DescribeAutoScalingGroups":
+            answer[SEEN] = self.invariants.picture()
+        elif call.operation == "DescribeTargetHealth":
+            answer[SEEN] = self.truth.healthy_in(call.params["TargetGroupArn"])
         if self.kill(call, "after"):
             self.say(f"{actor.owner} {actor.what} is killed after {call.operation}")
             raise KilledError
@@ -146,6 +152,14 @@ class World:
             self.say(f"{actor.owner} {actor.what}: the answer of {call.operation} is lost")
             raise ConnectionClosedError(endpoint_url=f"https://{call.service}.direct/")
         return answer
+
+    def _answered(self, call: Call, answer: dict[str, Any]) -> None:
+        """Note what an answer shows, when it comes."""
+        shown = answer.pop(SEEN, None)
+        if isinstance(shown, Seen):
+            self.actor.seen = shown
+        elif shown is not None:
+            self.actor.seen.targets[call.params["TargetGroupArn"]] = shown
 
     def _check(self, check: Callable[[], None]) -> None:
         try:

@@ -101,13 +101,15 @@ def shifted(fleet: Fleet, before: Before | None, surge: Surge) -> Surge | None:
 
 
 def _was_raised(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
-    """Tell whether capacity was raised already, and somebody has put the minimum back since.
+    """Tell whether capacity was raised already, and somebody has changed the minimum since.
 
     The same call protects new instances. (Where they were protected anyhow, AWS shows no difference between
     that and somebody who wanted as many instances more as the surge.)
     """
-    first = before is not None and not before.protected and surge.previous == before.minimum
-    return first and fleet.new_instances_protected and capacity(fleet) == surge.minimum
+    if before is None or not fleet.new_instances_protected or capacity(fleet) < surge.minimum:
+        return False
+    first = not before.protected and surge.previous == before.minimum
+    return capacity(fleet) == surge.minimum and (first or fleet.minimum < surge.minimum)
 
 
 def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
@@ -123,21 +125,49 @@ def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
     )
 
 
-def may_go(fleet: Fleet, instance: Instance, live: int) -> bool:
+def with_theirs(fleet: Fleet, record: FleetRecord, surge: Surge) -> Surge:
+    """Return the surge with the sizes that somebody set meanwhile for what stood before it."""
+    update: dict[str, object] = {}
+    if not surge.owns_maximum(fleet.maximum):
+        update = {"maximum": max(fleet.maximum, surge.minimum), "maximum_before": fleet.maximum}
+    if surge.owns(fleet.minimum):
+        return surge.model_copy(update=update)
+    if not surge.applied and surge.base is not None and not _was_raised(fleet, record.before, surge):
+        return surge_upon(fleet, surge.amount, surge.minimum - surge.base)
+    update["previous"] = fleet.minimum
+    if fleet.minimum > surge.minimum:
+        # A minimum above ours has taken so much of our capacity for its own; one below is raised again.
+        live = max(live_target(fleet, record), fleet.minimum)
+        left = max(0, capacity(fleet) - live)
+        update |= {"amount": left, "minimum": fleet.minimum, "retiring": (), "outbid": True}
+    return surge.model_copy(update=update)
+
+
+def staying(fleet: Fleet, surge: Surge) -> int:
+    """Return how many instances serve and are not about to go.
+
+    Those that were to be retired do not count, whether or not AWS shows them still: a describe may be from
+    before their termination.
+    """
+    return sum(fleet.ready(one) for one in fleet.counted if one.instance_id not in surge.retiring)
+
+
+def may_go(fleet: Fleet, surge: Surge, instance: Instance, live: int) -> bool:
     """Tell whether the fleet keeps its floor of healthy instances without this one.
 
     One that does not serve has to stay as well while the floor is not there: it may only look so.
     """
-    return fleet.ready_count - fleet.ready(instance) >= live
+    leaves = fleet.ready(instance) and instance.instance_id not in surge.retiring
+    return staying(fleet, surge) - leaves >= live
 
 
-def next_to_retire(fleet: Fleet, live: int, most: int) -> list[Instance]:
+def next_to_retire(fleet: Fleet, surge: Surge, live: int, most: int) -> list[Instance]:
     """Return old instances that may go now: those first that do not serve anyhow.
 
     :param live: how many healthy instances must stay.
     :param most: how many at the most.
     """
-    spare = fleet.ready_count - live
+    spare = staying(fleet, surge) - live
     if spare < 0:
         return []
     idle = [instance for instance in fleet.old if not fleet.ready(instance)]

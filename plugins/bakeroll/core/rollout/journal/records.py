@@ -37,6 +37,7 @@ class Surge(_Record):
     :ivar surplus: those of them that are current: a rollback has more of them than are needed.
     :ivar withdrawing: capacity that no instance was launched for yet, and that goes together with MinSize.
     :ivar withdrawn: how much went so.
+    :ivar at: when we wrote or did something of this last, in seconds since the epoch.
     """
 
     amount: int
@@ -51,6 +52,7 @@ class Surge(_Record):
     surplus: tuple[str, ...] = ()
     withdrawing: int = 0
     withdrawn: int = 0
+    at: float = 0.0
 
     def owns(self, minimum: int) -> bool:
         """Tell whether a MinSize is one that we set or found, and not somebody else's since."""

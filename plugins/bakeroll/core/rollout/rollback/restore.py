@@ -20,7 +20,7 @@ from bakeroll.core.rollout.waves import (
     ScaleOut,
     Settle,
 )
-from bakeroll.core.steps import Act, Decision, Done
+from bakeroll.core.steps import Act, Decision, Done, Wait
 
 
 class Restore(BackStep):
@@ -68,7 +68,7 @@ class Restore(BackStep):
         self._ledger.read()
         point(self._clients, fleet, target)
 
-    def _unapplied(self, fleet: Fleet, surge: Surge) -> Act | None:
+    def _unapplied(self, fleet: Fleet, surge: Surge) -> Act | Wait | None:
         """Take a raise for done that was cut off while AWS did it; drop one for the new version."""
         if raised(fleet, surge):
             applied = surge.model_copy(update={"applied": True})
@@ -76,7 +76,8 @@ class Restore(BackStep):
         if fleet.old and surge.amount == len(fleet.old):
             return None  # it is what this rollback needs
         # The intent wanted that much more than there was; what it was added to stays ours.
-        earlier = surge.amount - (surge.minimum - capacity(fleet))
+        base = capacity(fleet) if surge.base is None else surge.base
+        earlier = surge.amount - (surge.minimum - base)
         kept = surge.model_copy(
             update={
                 "amount": max(0, earlier),
@@ -85,7 +86,7 @@ class Restore(BackStep):
                 "applied": True,
             }
         )
-        return Act(
+        return self._unsettled(surge) or Act(
             "drop the intent to raise capacity: it did not come to that",
             lambda: self._change(surge, {"surge": kept}),
         )
@@ -131,13 +132,13 @@ class _Remove(BackStep, Retire):
         """Let go of instances that were launched in place of new ones, since the group was pointed back."""
         live = live_target(fleet, record)
         meant = [one for one in fleet.current if one.instance_id in surge.surplus]
-        victim = next((one for one in meant if may_go(fleet, one, live)), None)
+        victim = next((one for one in meant if may_go(fleet, surge, one, live)), None)
         if victim:
             return Act(f"terminate {victim.instance_id}, which is surplus", lambda: self._terminate(victim))
         most = min(surge_left(fleet, record) - len(meant), RETIRE_BATCH)
         # First what does not serve, then what the rollout launched: that is protected from scale-in.
         order = sorted(fleet.current, key=lambda one: (fleet.ready(one), not one.protected))
-        more = [one for one in order if one not in meant and may_go(fleet, one, live)]
+        more = [one for one in order if one not in meant and may_go(fleet, surge, one, live)]
         names = [one.instance_id for one in more[: max(0, most)]]
         if not names:
             return None

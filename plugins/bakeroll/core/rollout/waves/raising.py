@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bakeroll.core.rollout.capacity import (
     REBALANCE,
-    capacity,
     live_target,
     next_surge,
     raised,
     set_by_others,
     shifted,
+    with_theirs,
 )
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import Before, FleetRecord, Surge
@@ -22,15 +22,10 @@ class RaisingStep(FleetStep):
 
     def _carry_out(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
         """Do what is noted and not done yet; None if it is done."""
-        theirs = set_by_others(fleet, record.before, surge) if record.before else None
-        if theirs and theirs != record.before:
-            return Act(
-                f"take what somebody set meanwhile as the group's own: MinSize {theirs.minimum}, MaxSize "
-                f"{theirs.maximum}",
-                lambda: self._adopt(fleet, record, surge, theirs),
-            )
+        if taken := self._take_theirs(fleet, record, surge):
+            return taken
         if anew := shifted(fleet, record.before, surge):
-            return Act(
+            return self._unsettled(surge) or Act(
                 f"note the intent anew: desired capacity is {fleet.desired} meanwhile",
                 lambda: self._change(surge, {"surge": anew}),
             )
@@ -50,28 +45,28 @@ class RaisingStep(FleetStep):
         applied = surge.model_copy(update={"applied": True})
         return Act("note that capacity is raised", lambda: self._change(surge, {"surge": applied}))
 
-    def _more(self, fleet: Fleet, record: FleetRecord) -> Act | None:
+    def _take_theirs(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
+        """Take what somebody set meanwhile as the group's own; None if nobody has set anything."""
+        theirs = set_by_others(fleet, record.before, surge) if record.before else None
+        if theirs is None or theirs == record.before:
+            return None
+        return self._unsettled(surge) or Act(
+            f"take what somebody set meanwhile as the group's own: MinSize {theirs.minimum}, MaxSize "
+            f"{theirs.maximum}",
+            lambda: self._change(surge, {"before": theirs, "surge": with_theirs(fleet, record, surge)}),
+        )
+
+    def _more(self, fleet: Fleet, record: FleetRecord) -> Act | Wait | None:
         """Raise capacity by what this wave still needs; None if it has it."""
         wanted = next_surge(fleet, record, self._share(record))
         if wanted is None:
             return None
-        return Act(
+        # What is left of the last surge has to be known: an instance that went a moment ago may show still.
+        wait = self._unsettled(record.surge) if record.surge else None
+        return wait or Act(
             f"note the intent: {wanted.amount} instances beyond {live_target(fleet, record)}",
             lambda: self._intend_surge(fleet, record, wanted),
         )
-
-    def _adopt(self, fleet: Fleet, record: FleetRecord, surge: Surge, theirs: Before) -> None:
-        update: dict[str, object] = {}
-        if not surge.owns_maximum(fleet.maximum):
-            update = {"maximum": max(fleet.maximum, surge.minimum), "maximum_before": fleet.maximum}
-        if not surge.owns(fleet.minimum):
-            update["previous"] = fleet.minimum
-        if fleet.minimum > surge.minimum and not surge.owns(fleet.minimum):
-            # A minimum above ours has taken so much of our capacity for its own; one below is raised again.
-            live = max(live_target(fleet, record), fleet.minimum)
-            left = max(0, capacity(fleet) - live)
-            update |= {"amount": left, "minimum": fleet.minimum, "retiring": (), "outbid": True}
-        self._change(surge, {"before": theirs, "surge": surge.model_copy(update=update)})
 
     def _intend_surge(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> None:
         before = record.before or Before(
@@ -84,7 +79,7 @@ class RaisingStep(FleetStep):
         self._change(record.surge, {"before": before, "surge": surge})
 
     def _raise(self, fleet: Fleet, surge: Surge) -> None:
-        self._ledger.read()
+        self._stamp()
         if REBALANCE not in fleet.suspended:
             self._clients.autoscaling.suspend_processes(
                 AutoScalingGroupName=fleet.group, ScalingProcesses=[REBALANCE]

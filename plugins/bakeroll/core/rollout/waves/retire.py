@@ -41,7 +41,14 @@ class Retire(RaisingStep):
                 f"keep {', '.join(strays)}: the target went back to what they run",
                 lambda: self._keep(surge, strays),
             )
-        if surge.applied and fleet.minimum == surge.previous != surge.minimum:
+        if taken := self._take_theirs(fleet, record, surge):
+            return taken
+        if surge.applied and fleet.minimum == surge.previous < surge.minimum:
+            return Act(
+                f"raise MinSize {fleet.minimum} -> {surge.minimum} again: so much is still needed",
+                lambda: self._raise(fleet, surge),
+            )
+        if surge.applied and fleet.minimum == surge.previous > surge.minimum:
             return Act(
                 f"set MinSize {fleet.minimum} -> {surge.minimum} for the instances that go",
                 lambda: self._set_minimum(fleet, surge.minimum),
@@ -52,11 +59,11 @@ class Retire(RaisingStep):
         """Decide who goes, the minimum being as noted."""
         victims = [one for one in fleet.old if one.instance_id in surge.retiring]
         live = live_target(fleet, record)
-        if (victims or self._excess(fleet, record) > 0) and _outbid(fleet, surge):
+        if (victims or self._excess(fleet, record) > 0) and not surge.applied:
             act = self._carry_out(fleet, record, surge)
             if act:
                 return act
-        victim = next((one for one in victims if may_go(fleet, one, live)), None)
+        victim = next((one for one in victims if may_go(fleet, surge, one, live)), None)
         if victim:
             return self._room_to_go(fleet, record, surge, len(victims)) or Act(
                 f"terminate {victim.instance_id}",
@@ -119,7 +126,7 @@ class Retire(RaisingStep):
                 f"fleet {fleet.name}: {excess} old instances are left and no raised capacity stands in for "
                 "them; start a new run, which raises it again"
             )
-        batch = next_to_retire(fleet, live, min(excess, left, RETIRE_BATCH))
+        batch = next_to_retire(fleet, surge, live, min(excess, left, RETIRE_BATCH))
         if not batch:
             return self._wait(fleet, live, excess)
         names = [instance.instance_id for instance in batch]
@@ -178,11 +185,11 @@ class Retire(RaisingStep):
         self._change(surge, {"surge": kept})
 
     def _set_minimum(self, fleet: Fleet, minimum: int) -> None:
-        self._ledger.read()
+        self._stamp()
         self._clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=fleet.group, MinSize=minimum)
 
     def _terminate(self, victim: Instance, *, decrement: bool = True) -> None:
-        self._ledger.read()
+        self._stamp()
         try:
             self._clients.autoscaling.terminate_instance_in_auto_scaling_group(
                 InstanceId=victim.instance_id, ShouldDecrementDesiredCapacity=decrement
@@ -191,8 +198,3 @@ class Retire(RaisingStep):
             if error_code(error) == "ValidationError" and "not found" in error_text(error):
                 return  # gone between look and act: the next picture shows it
             raise
-
-
-def _outbid(fleet: Fleet, surge: Surge) -> bool:
-    """Tell whether somebody's MinSize lets no old instance go, or capacity is being raised for that again."""
-    return not surge.applied or fleet.minimum > surge.minimum

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bakeroll.core.errors import FleetError
-from bakeroll.core.rollout.capacity import REBALANCE, sizes_after, surge_left
+from bakeroll.core.rollout.capacity import REBALANCE, set_by_others, sizes_after, surge_left
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import Before, FleetRecord
 from bakeroll.core.rollout.waves.step import FleetStep
@@ -50,7 +50,10 @@ class Settle(FleetStep):
         return Wait(f"{fleet.progress(fleet.desired)}, {self._passed(deadline)}", self._ledger.read)
 
     def _give_back(self, fleet: Fleet, record: FleetRecord, before: Before) -> Decision:
-        minimum, maximum = sizes_after(fleet, before, record.surge)
+        surge = record.surge
+        if surge and set_by_others(fleet, before, surge) != before and (wait := self._unsettled(surge)):
+            return wait
+        minimum, maximum = sizes_after(fleet, before, surge)
         if (minimum, maximum) != (fleet.minimum, fleet.maximum) or (
             fleet.new_instances_protected and not before.protected
         ):

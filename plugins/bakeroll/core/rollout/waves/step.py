@@ -11,7 +11,11 @@ from bakeroll.core.errors import FleetError
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Ledger, Surge, deadline_name
-from bakeroll.core.steps import Decision
+from bakeroll.core.steps import Decision, Wait
+
+SETTLE_SECONDS = 15.0
+"""How long a describe may still show what was there before a change: AWS's describes are eventually
+consistent (https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html), and give no bound."""
 
 
 class FleetStep(ABC):
@@ -63,9 +67,31 @@ class FleetStep(ABC):
 
     def _change(self, expected: Surge | None, update: dict[str, object]) -> None:
         """Change the fleet's record, unless another attempt of this run was quicker: then look again."""
+        surge = update.get("surge")
+        if isinstance(surge, Surge):
+            update = {**update, "surge": surge.model_copy(update={"at": self._ledger.now()})}
         self._ledger.update_fleet(
             self._name,
             lambda record: record.model_copy(update=update) if record.surge == expected else record,
+        )
+
+    def _stamp(self) -> None:
+        """Note that sizes are changed now; with that the journal is seen to be ours still."""
+
+        def stamped(record: FleetRecord) -> FleetRecord:
+            surge = record.surge and record.surge.model_copy(update={"at": self._ledger.now()})
+            return record.model_copy(update={"surge": surge})
+
+        self._ledger.update_fleet(self._name, stamped)
+
+    def _unsettled(self, surge: Surge) -> Wait | None:
+        """Wait before believing that sizes were changed by somebody else; None if that was long enough."""
+        left = surge.at + SETTLE_SECONDS - self._ledger.now()
+        if left <= 0:
+            return None
+        return Wait(
+            f"{left:.0f} s, as AWS may still show the group as it was before our last change",
+            self._ledger.read,
         )
 
     def _passed(self, deadline: float) -> str:
