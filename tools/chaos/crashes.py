@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Literal
 
 from sandbox.direct import Call
-from tools.chaos.plan import Plan
+from tools.chaos.plan import FleetPlan, Plan
 from tools.chaos.runs import Run
 from tools.chaos.schedule import Outcome, Schedule
 
 FLEET = Plan(
     seed=7,
-    size=2,
-    minimum=1,
-    maximum=2,
-    waves=("1", "100%"),
+    fleets=(FleetPlan(size=2, minimum=1, maximum=2, waves=("1", "100%")),),
     latency_seconds=0.05,
     attempts=1,
     boot_seconds=1.0,

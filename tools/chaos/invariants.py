@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +18,11 @@ ACTING = {
     "ssm": ("SendCommand",),
 }  # fmt: skip
 """Calls that change a fleet."""
+
+MEANWHILE = {"CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "SendCommand"}
+"""What may be done without the journal, by drains outside rollouts."""
+KEEPING = {"AutoScalingGroupName", "InstanceLifecyclePolicy"}
+"""What sets that abandoned instances are kept, which is the same whoever does it."""
 
 
 class ViolationError(AssertionError):
@@ -53,27 +58,49 @@ class Seen:
         return self.in_service.intersection(*self.targets.values())
 
 
+@dataclass(frozen=True)
+class Healthy:
+    """What a look at a target group shows.
+
+    :ivar group: the Auto Scaling group behind it.
+    """
+
+    group: str
+    instances: set[str]
+
+
 @dataclass
 class Actor:
     """A process of a run.
 
     :ivar owner: the run, as the journal names it.
+    :ivar seen: what it was shown last, by group.
     """
 
     owner: str
     what: str
-    seen: Seen = field(default_factory=Seen)
+    seen: dict[str, Seen] = field(default_factory=dict)
+
+    def see(self, group: str) -> Seen:
+        """Return what it was shown of a group."""
+        return self.seen.setdefault(group, Seen())
+
+    @property
+    def rolls(self) -> bool:
+        """Whether it is a rollout's: what drains outside rollouts asks nobody."""
+        return self.owner.startswith("rolling_deployment_")
 
 
 class Invariants:
-    """Looks at each call of a rollout before and after it is done."""
+    """Looks at each call before and after it is done, and at what each run leaves.
 
-    def __init__(self, truth: Truth, say: Callable[[str], object]) -> None:
-        self._truth = truth
+    :param truths: the environment's fleets by name.
+    """
+
+    def __init__(self, truths: Mapping[str, Truth], say: Callable[[str], object]) -> None:
+        self._fleets = {name: FleetInvariants(truth) for name, truth in truths.items()}
+        self._truths = truths
         self._say = say
-        self._desired_before = 0
-        self._sizes_before = (0, 0)
-        self._desired_at_end = 0
         self._noted_before: set[str] = set()
 
     def before(self, actor: Actor, call: Call) -> None:
@@ -81,22 +108,112 @@ class Invariants:
 
         :raises ViolationError: if it may not.
         """
-        truth = self._truth
-        self._desired_before = truth.group.desired
-        self._sizes_before = (truth.group.min_size, truth.group.max_size)
         if call.operation not in ACTING.get(call.service, ()):
             return
         self._say(f"{actor.owner} {actor.what}: {call.operation} {_short(call.params)}")
-        journal = truth.journal()
-        if journal is None or journal["owner"] != actor.owner:
-            holder = journal["owner"] if journal else "nobody"
-            raise ViolationError(5, f"{actor.owner} calls {call.operation} while {holder} holds the journal")
+        journal = next(iter(self._truths.values())).journal()
+        if actor.rolls:
+            _insist(actor, call, journal)
+        elif call.operation not in MEANWHILE and set(call.params) != KEEPING:
+            raise ViolationError(5, f"{actor.owner} calls {call.operation}")
+        if fleet := self._fleet(call):
+            fleet.before(actor, call, journal)
+
+    def after(self, actor: Actor, call: Call) -> None:
+        """Check what a call has done."""
+        if call.operation in ACTING["autoscaling"] and (fleet := self._fleet(call)):
+            fleet.after(actor, call)
+
+    def shown(self, call: Call) -> dict[str, Seen] | Healthy | None:
+        """Return what the answer to a call shows now."""
+        if call.operation == "DescribeAutoScalingGroups":
+            names = call.params.get("AutoScalingGroupNames", self._fleets)
+            return {name: self._fleets[name].picture() for name in names}
+        if call.operation == "DescribeTargetHealth":
+            arn = call.params["TargetGroupArn"]
+            for name, truth in self._truths.items():
+                if arn in truth.group.target_groups:
+                    return Healthy(name, truth.healthy_in(arn))
+        return None
+
+    def red(self, error: BaseException) -> None:
+        """Check what a failed run leaves.
+
+        :raises ViolationError: if it does not say why, or took capacity away.
+        """
+        if len(str(error).split()) < 4:
+            raise ViolationError(7, f"a run failed and says only {str(error)!r}")
+        for fleet in self._fleets.values():
+            fleet.red()
+
+    def ended(self, journal: dict[str, Any] | None, *, image_id: str | None = None) -> None:
+        """Check what a run leaves that closed its journal: a finished one, or one that was rolled back.
+
+        :param journal: as it was last.
+        :param image_id: what all instances have to run; None for whatever the group launches.
+        :raises ViolationError: if a fleet is not as it would be without a rollout, but for its image.
+        """
+        if next(iter(self._truths.values())).journal() is not None:
+            raise ViolationError(6, "the run is over and its journal is open")
+        for fleet in self._fleets.values():
+            fleet.ended(image_id)
+        self._receipts(journal)
+
+    def _receipts(self, journal: dict[str, Any] | None) -> None:
+        """Check that each instance that was terminated was emptied, or its loss noted."""
+        self._noted_before |= noted(journal)
+        for truth in self._truths.values():
+            kept = truth.emptied | self._noted_before | truth.recorded()
+            lost = [one for one in truth.terminated if one not in kept]
+            if lost:
+                raise ViolationError(3, f"{names(lost)} went without a receipt, and nobody noted it")
+
+    def _fleet(self, call: Call) -> FleetInvariants | None:
+        name = call.params.get("AutoScalingGroupName")
+        if name is None:
+            instance_id = call.params.get("InstanceId")
+            found = (name for name, one in self._truths.items() if instance_id in one.group.members)
+            name = next(found, None)
+        return self._fleets.get(str(name))
+
+
+def _insist(actor: Actor, call: Call, journal: dict[str, Any] | None) -> None:
+    if journal is None or journal["owner"] != actor.owner:
+        holder = journal["owner"] if journal else "nobody"
+        raise ViolationError(5, f"{actor.owner} calls {call.operation} while {holder} holds the journal")
+
+
+def noted(journal: dict[str, Any] | None) -> set[str]:
+    """Return the instances that a journal gives up."""
+    fleets = (journal or {}).get("fleets", {}).values()
+    return {one for fleet in fleets for field in ("lost", "retained") for one in fleet[field]}
+
+
+class FleetInvariants:
+    """Looks at what is done to one fleet."""
+
+    def __init__(self, truth: Truth) -> None:
+        self._truth = truth
+        self._desired_before = 0
+        self._sizes_before = (0, 0)
+        self._desired_at_end = 0
+
+    def before(self, actor: Actor, call: Call, journal: dict[str, Any] | None) -> None:
+        """Check what a call is about to do.
+
+        :param journal: as it is.
+        :raises ViolationError: if it may not.
+        """
+        group = self._truth.group
+        self._desired_before = group.desired
+        self._sizes_before = (group.min_size, group.max_size)
+        back = bool(journal and journal["rollback"])
         if call.operation == "SetDesiredCapacity" or "DesiredCapacity" in call.params:
-            raise ViolationError(2, f"{call.operation} writes desired capacity")
+            self._sets_desired(call, back=back)
         if call.operation == "TerminateInstanceInAutoScalingGroup":
-            self._terminates(actor, str(call.params["InstanceId"]))
+            self._terminates(actor, str(call.params["InstanceId"]), back=back)
         if call.operation == "CompleteLifecycleAction":
-            self._lets_go(call.params)
+            self._lets_go(call.params, journal, back=back)
 
     def after(self, actor: Actor, call: Call) -> None:
         """Check what a call has done."""
@@ -104,9 +221,10 @@ class Invariants:
         if call.operation == "TerminateInstanceInAutoScalingGroup":
             truth.terminated.setdefault(str(call.params["InstanceId"]), actor.owner)
         elif call.operation == "UpdateAutoScalingGroup":
-            self._resized(actor)
-        if call.operation in ACTING["autoscaling"]:
-            self._not_doubled()
+            if {"LaunchTemplate", "MixedInstancesPolicy"} & call.params.keys():
+                truth.targets += 1
+            self._resized(actor, withdraws="DesiredCapacity" in call.params)
+        self._not_doubled()
 
     def picture(self) -> Seen:
         """Return what a look at the group shows now."""
@@ -122,23 +240,32 @@ class Invariants:
             expected_maximum=set(truth.expected.maximum),
         )
 
-    def _resized(self, actor: Actor) -> None:
+    def _sets_desired(self, call: Call, *, back: bool) -> None:
+        """Judge the one case: a rollback withdraws capacity that nothing was launched for."""
+        group = self._truth.group
+        wanted = call.params.get("DesiredCapacity")
+        if not back or "Launch" not in group.suspended:
+            raise ViolationError(2, f"{call.operation} writes desired capacity")
+        if int(wanted) < len(self._truth.counting()):
+            raise ViolationError(2, f"desired capacity {wanted} lets AWS choose whom to terminate")
+
+    def _resized(self, actor: Actor, *, withdraws: bool) -> None:
         """Judge a change of sizes; what others did since its picture was taken, AWS gives no way to see."""
-        group, before, seen = self._truth.group, self._desired_before, actor.seen.desired
+        group, before, seen = self._truth.group, self._desired_before, actor.see(self._truth.name)
         expected = self._truth.expected
         self._desired_at_end = group.desired
-        if self._sizes_before != (actor.seen.minimum, actor.seen.maximum):
-            expected.minimum |= actor.seen.expected_minimum
-            expected.maximum |= actor.seen.expected_maximum
-        if group.desired < before and seen == before:
+        if self._sizes_before != (seen.minimum, seen.maximum):
+            expected.minimum |= seen.expected_minimum
+            expected.maximum |= seen.expected_maximum
+        if group.desired < before and seen.desired == before and not withdraws:
             raise ViolationError(2, f"desired capacity fell from {before} to {group.desired}")
-        if group.desired > before:
-            expected.low -= max(0, before - seen)
-            expected.high += max(0, seen - before)
+        if group.min_size > self._sizes_before[0]:
+            expected.low -= max(0, before - seen.desired)
+            expected.high += max(0, seen.desired - before)
 
-    def _terminates(self, actor: Actor, instance_id: str) -> None:
-        truth, seen = self._truth, actor.seen
-        if instance_id in seen.current:
+    def _terminates(self, actor: Actor, instance_id: str, *, back: bool) -> None:
+        truth, seen = self._truth, actor.see(self._truth.name)
+        if instance_id in seen.current and not back:
             raise ViolationError(2, f"{instance_id} is current and is terminated")
         ready = seen.ready - set(truth.terminated)
         if instance_id in ready and len(ready) - 1 < seen.floor:
@@ -146,15 +273,17 @@ class Invariants:
                 1, f"{instance_id} is terminated: {len(ready) - 1} healthy are left of {seen.floor}"
             )
 
-    def _lets_go(self, params: dict[str, Any]) -> None:
+    def _lets_go(self, params: dict[str, Any], journal: dict[str, Any] | None, *, back: bool) -> None:
         instance_id = str(params.get("InstanceId"))
         result = params["LifecycleActionResult"]
         if instance_id in self._truth.emptied:
             return
-        policy = "CONTINUE" if self._truth.on_failure == "continue" else "ABANDON"
-        if result != policy:
+        policies = {"CONTINUE" if self._truth.on_failure == "continue" else "ABANDON"}
+        if back:
+            policies.add("CONTINUE")  # a bad instance holds no rollback up
+        if result not in policies:
             raise ViolationError(3, f"{instance_id} is let go ({result}) and its buffers are not empty")
-        if instance_id not in self._noted(self._truth.journal()):
+        if instance_id not in noted(journal) | self._truth.recorded():
             raise ViolationError(3, f"{instance_id} is given up ({result}) before that is noted")
 
     def _not_doubled(self) -> None:
@@ -168,28 +297,27 @@ class Invariants:
                 6, f"desired capacity is {truth.group.desired}, with every surge it may be {most}"
             )
 
-    def red(self, error: BaseException) -> None:
+    def red(self) -> None:
         """Check what a failed run leaves.
 
-        :raises ViolationError: if it does not say why, or took capacity away.
+        :raises ViolationError: if it took capacity away.
         """
-        if len(str(error).split()) < 4:
-            raise ViolationError(7, f"a run failed and says only {str(error)!r}")
         truth = self._truth
         if truth.group.desired < truth.expected.low:
             raise ViolationError(
                 7, f"a failed run leaves desired {truth.group.desired}, live target {truth.expected.low}"
             )
 
-    def green(self) -> None:
-        """Check what a finished run leaves.
+    def ended(self, image_id: str | None) -> None:
+        """Check what a run leaves that closed its journal.
 
-        :raises ViolationError: if the fleet is not as it would be without a rollout, but on the new image.
+        :param image_id: what all instances have to run; None for whatever the group launches.
+        :raises ViolationError: if it is not as it would be without a rollout, but for its image.
         """
         truth = self._truth
         group, expected = truth.group, truth.expected
-        if truth.journal() is not None:
-            raise ViolationError(6, "the run is over and its journal is open")
+        if image_id and truth.launches != image_id:
+            raise ViolationError(7, f"{truth.name} launches {truth.launches}, {image_id} ran before")
         kept = {
             "scale-in protection of new instances": (group.protect_new, expected.protect_new),
             "suspended processes": (set(group.suspended), expected.suspended),
@@ -218,7 +346,7 @@ class Invariants:
         truth = self._truth
         old = {member.instance_id for member in truth.counting()} - truth.current()
         if old:
-            raise ViolationError(6, f"{names(old)} are not current at the end of a green run")
+            raise ViolationError(6, f"{names(old)} are not current at the end of a run")
         if not truth.expected.protect_new:
             held = [member.instance_id for member in truth.counting() if member.protected]
             if held:
@@ -226,23 +354,6 @@ class Invariants:
         stuck = [one for one in truth.terminated if (found := truth.group.members.get(one)) and found.actions]
         if stuck:
             raise ViolationError(3, f"{names(stuck)} were terminated and still wait at a hook")
-
-    def receipts(self, journal: dict[str, Any] | None) -> None:
-        """Check at the end of a run that each instance it terminated was emptied, or its loss noted.
-
-        :param journal: as it was last before it was closed.
-        """
-        self._noted_before |= self._noted(journal)
-        noted = self._noted_before
-        lost = [one for one in self._truth.terminated if one not in self._truth.emptied | noted]
-        if lost:
-            raise ViolationError(3, f"{names(lost)} went without a receipt, and nobody noted it")
-
-    @staticmethod
-    def _noted(journal: dict[str, Any] | None) -> set[str]:
-        """Return the instances that the journal gives up."""
-        fleets = (journal or {}).get("fleets", {}).values()
-        return {one for fleet in fleets for field in ("lost", "retained") for one in fleet[field]}
 
 
 def _short(params: dict[str, Any]) -> str:

@@ -10,7 +10,8 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from sandbox.model.ports import LaunchError
-from tools.chaos.world import GROUP, SICK, World
+from tools.chaos.truth import Expected, Truth
+from tools.chaos.world import World
 
 SHORTAGE = "We currently do not have sufficient t3.micro capacity in the Availability Zone you requested."
 
@@ -20,14 +21,22 @@ class Others:
 
     :param release: makes a new commit: the next run deploys another image.
     :param end_run: marks the running run failed; told whether its processes end with that.
+    :param spoil: lets the version that is to be deployed get sick.
+    :param abort: aborts the rollout at its next pause.
     """
 
     def __init__(
-        self, world: World, *, release: Callable[[], object], end_run: Callable[[bool], object]
+        self,
+        world: World,
+        *,
+        release: Callable[[], object],
+        end_run: Callable[[bool], object],
+        spoil: Callable[[], object],
+        abort: Callable[[], object],
     ) -> None:
         self._world = world
         self._chance = Random(f"others {world.plan.seed}")  # noqa: S311  # repeatable, not secret
-        self._expected = world.truth.expected
+        self._truth: Truth = next(iter(world.truths.values()))
         self._autoscaling = world.plain_client("autoscaling")
         self._does: dict[str, Callable[[], object]] = {
             "scale_out": lambda: self._scale(+1),
@@ -46,23 +55,28 @@ class Others:
             "new_version": release,
             "end_run": lambda: end_run(True),
             "end_run_zombie": lambda: end_run(False),
+            "goes_bad": spoil,
+            "abort": abort,
         }
+
+    @property
+    def _expected(self) -> Expected:
+        return self._truth.expected
 
     def maybe(self) -> None:
         """Do something now and then."""
         if self._chance.random() >= self._world.plan.disturb:
             return
         kind = self._chance.choice(self._world.plan.kinds)
+        self._truth = self._chance.choice(list(self._world.truths.values()))
         try:
             self._does[kind]()
         except ClientError as refusal:
             self._world.say(f"others: {kind} was refused: {refusal.response['Error']['Message']}")
-            return
-        self._world.truth.changes += 1
 
     def _change(self, what: str, call: Callable[[], Any], meant: Callable[[int], int]) -> None:
         """Do what may change desired capacity, and note what was meant and what came of it."""
-        group = self._world.truth.group
+        group = self._truth.group
         before = group.desired
         call()
         expected = self._expected
@@ -71,10 +85,10 @@ class Others:
         expected.low = max(0, min(low + came, meant(low)))
         # What is to be taken away meanwhile may be kept until the rollout is over: nobody scales in below it.
         expected.high = max(high, high + came, meant(high))
-        self._world.say(f"others: {what}: desired {before} -> {group.desired}")
+        self._world.say(f"others: {self._truth.name}: {what}: desired {before} -> {group.desired}")
 
     def _scale(self, sign: int) -> None:
-        group = self._world.truth.group
+        group = self._truth.group
         by = sign * self._chance.choice([1, 1, 2, max(1, group.desired // 4)])
         wanted = min(group.max_size, max(group.min_size, group.desired + by))
         expected = self._expected
@@ -85,56 +99,62 @@ class Others:
         self._change(
             f"a policy scales by {by}",
             lambda: self._autoscaling.set_desired_capacity(
-                AutoScalingGroupName=GROUP, DesiredCapacity=wanted
+                AutoScalingGroupName=self._truth.name, DesiredCapacity=wanted
             ),
             meant,
         )
 
     def _set_minimum(self) -> None:
-        group, expected = self._world.truth.group, self._expected
+        group, expected = self._truth.group, self._expected
         wanted = self._chance.randint(0, min(group.max_size, expected.low + 2))
         if wanted in self._known_sizes("minimum", "previous") or wanted == group.min_size:
             return  # nobody could tell it from ours
         self._change(
             f"a person sets MinSize {wanted}",
-            lambda: self._autoscaling.update_auto_scaling_group(AutoScalingGroupName=GROUP, MinSize=wanted),
+            lambda: self._autoscaling.update_auto_scaling_group(
+                AutoScalingGroupName=self._truth.name, MinSize=wanted
+            ),
             lambda live: max(live, wanted),
         )
         expected.minimum = {wanted}
 
     def _set_maximum(self) -> None:
-        group, expected = self._world.truth.group, self._expected
+        group, expected = self._truth.group, self._expected
         wanted = group.desired + self._chance.randint(0, 10)
         if wanted in self._known_sizes("maximum", "maximum_before") or wanted == group.max_size:
             return
         self._change(
             f"a person sets MaxSize {wanted}",
-            lambda: self._autoscaling.update_auto_scaling_group(AutoScalingGroupName=GROUP, MaxSize=wanted),
+            lambda: self._autoscaling.update_auto_scaling_group(
+                AutoScalingGroupName=self._truth.name, MaxSize=wanted
+            ),
             lambda live: live,
         )
         expected.maximum = {wanted}
 
     def _known_sizes(self, *fields: str) -> set[int]:
-        journal = self._world.truth.journal()
-        fleets = (journal or {}).get("fleets", {}).values()
-        return {fleet["surge"][field] for fleet in fleets if fleet["surge"] for field in fields}
+        journal = self._world.journal
+        fleet = (journal or {}).get("fleets", {}).get(self._truth.name, {})
+        return {fleet["surge"][field] for field in fields} if fleet.get("surge") else set()
 
     def _suspend_other(self) -> None:
-        self._autoscaling.suspend_processes(AutoScalingGroupName=GROUP, ScalingProcesses=["ScheduledActions"])
+        self._autoscaling.suspend_processes(
+            AutoScalingGroupName=self._truth.name, ScalingProcesses=["ScheduledActions"]
+        )
         self._expected.suspended.add("ScheduledActions")
         self._world.say("others: a person suspends ScheduledActions")
 
     def _protect_old(self) -> None:
-        truth = self._world.truth
+        truth = self._truth
         old = sorted(truth.in_service() - truth.current())[:1]
         if old:
             self._autoscaling.set_instance_protection(
-                AutoScalingGroupName=GROUP, InstanceIds=old, ProtectedFromScaleIn=True
+                AutoScalingGroupName=self._truth.name, InstanceIds=old, ProtectedFromScaleIn=True
             )
             self._world.say(f"others: a person protects {old[0]}")
 
     def _victim(self) -> str | None:
-        found = sorted(self._world.truth.in_service())
+        found = sorted(self._truth.in_service())
         return self._chance.choice(found) if found else None
 
     def _lose(self, what: str, act: Callable[[str], object]) -> None:
@@ -171,7 +191,7 @@ class Others:
 
     def _change_machine(self, what: str, **changes: Any) -> None:
         hypervisor = self._world.aws.hypervisor
-        truth = self._world.truth
+        truth = self._truth
         # Those that are to be drained rather than others.
         members = sorted(set(truth.group.members) - truth.current()) or sorted(truth.group.members)
         if members:
@@ -188,8 +208,3 @@ class Others:
         zones = self._world.aws.records.full_zones
         (zones.discard if zone in zones else zones.add)(zone)
         self._world.say(f"others: {zone} is {'full' if zone in zones else 'free again'}")
-
-
-def make_bad(world: World, image_id: str) -> None:
-    """Let an image never get healthy."""
-    world.aws.hypervisor.images[image_id] = world.behaviour(check=SICK)

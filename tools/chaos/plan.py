@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -16,10 +16,38 @@ WAVES = (
 )
 
 
+SHAPES = ("template", "template", "template", "mixed", "latest", "two_hooks", "standby")
+"""What kind of group it is; those that `begin` refuses are other tests' business."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FleetPlan:
+    """One fleet.
+
+    :ivar shape: one of :data:`SHAPES`.
+    :ivar soak_seconds: how long its gate watches new instances; 0 for no gate.
+    """
+
+    size: int
+    minimum: int
+    maximum: int
+    waves: tuple[str, ...] = ("100%",)
+    target_groups: int = 1
+    zones: int = 2
+    protect_new: bool = False
+    suspended: tuple[str, ...] = ()
+    shape: str = "template"
+    soak_seconds: int = 0
+
+
 @dataclass(frozen=True, kw_only=True)
 class Plan:
-    """One schedule's fleet, faults and crash points.
+    """One schedule's fleets, faults and crash points.
 
+    :ivar replace: whether the first run replaces all instances of what runs already.
+    :ivar bad_image: whether the first image never gets healthy.
+    :ivar leaves_failures: chance that a person ends a failed run before it is rolled back.
+    :ivar drains_outside: whether the environment's other DAG runs beside it.
     :ivar call_faults: settings of the sandbox's fault layer, in force while faults are.
     :ivar disturb: chance of a disturbance before a call.
     :ivar kill: chance of a process's death at a call.
@@ -29,14 +57,11 @@ class Plan:
     """
 
     seed: int
-    size: int
-    minimum: int
-    maximum: int
-    waves: tuple[str, ...] = ("100%",)
-    target_groups: int = 1
-    zones: int = 2
-    protect_new: bool = False
-    suspended: tuple[str, ...] = ()
+    fleets: tuple[FleetPlan, ...]
+    replace: bool = False
+    bad_image: bool = False
+    leaves_failures: float = 0.0
+    drains_outside: bool = False
     on_failure: str = "retain"
     default_result: str = "ABANDON"
     heartbeat_seconds: int = 300
@@ -44,7 +69,6 @@ class Plan:
     deregistration_seconds: float = 10.0
     boot_seconds: float = 20.0
     command_seconds: float = 2.0
-    bad_image: bool = False
     latency_seconds: float = 0.2
     attempts: int = 8
     call_faults: tuple[dict[str, Any], ...] = ()
@@ -53,7 +77,6 @@ class Plan:
     kill: float = 0.0
     stall: float = 0.0
     calls: int = 200
-    notes: dict[str, Any] = field(default_factory=dict)
 
     @property
     def calm(self) -> bool:
@@ -65,6 +88,7 @@ DISTURBANCES = (
     "scale_out", "scale_in", "set_minimum", "set_maximum", "suspend_other", "protect_old",
     "crash", "terminate_directly", "mark_unhealthy", "agent_gone", "drain_fails",
     "refuse_launch", "zone_full", "new_version", "end_run", "end_run_zombie", "end_run_zombie", "drain_fails",
+    "goes_bad", "abort",
 )  # fmt: skip
 
 
@@ -74,22 +98,15 @@ def draw(seed: int) -> Plan:
     :param seed: decides everything.
     """
     chance = Random(seed)  # noqa: S311  # repeatable, not secret
-    # Small fleets meet most of the rare cases, large ones cost most of the time: evenly by magnitude.
-    size = min(60, max(1, round(60 ** chance.random())))
-    maximum = size + chance.choice([0, 0, 1, size // 2, size, 3 * size])
-    minimum = chance.choice([0, 1, size // 2, size, size])
     stormy = chance.random() < 0.85
     on_failure = chance.choice(["retain", "continue"])
     return Plan(
         seed=seed,
-        size=size,
-        minimum=min(minimum, size),
-        maximum=maximum,
-        waves=chance.choice(WAVES),
-        target_groups=chance.choice([0, 1, 1, 1, 2]),
-        zones=chance.choice([1, 2, 2, 3]),
-        protect_new=chance.random() < 0.1,
-        suspended=chance.choice([(), (), (), ("AZRebalance",), ("ScheduledActions",)]),
+        fleets=tuple(_fleet(chance, most) for most in chance.choice([(60,), (60,), (60,), (12, 6)])),
+        replace=chance.random() < 0.1,
+        bad_image=stormy and chance.random() < 0.15,
+        leaves_failures=chance.choice([0.0, 0.0, 0.5, 1.0]),
+        drains_outside=chance.random() < 0.4,
         on_failure=on_failure,
         default_result="ABANDON" if on_failure == "retain" else "CONTINUE",
         heartbeat_seconds=chance.choice([120, 300, 900]),
@@ -97,7 +114,6 @@ def draw(seed: int) -> Plan:
         deregistration_seconds=chance.choice([0.0, 10.0, 60.0]),
         boot_seconds=chance.choice([5.0, 20.0, 60.0]),
         command_seconds=chance.choice([1.0, 5.0, 45.0]),
-        bad_image=stormy and chance.random() < 0.1,
         latency_seconds=chance.choice([0.05, 0.3, 2.0]),
         attempts=chance.choice([1, 3, 8, 8]),
         call_faults=_call_faults(chance) if stormy else (),
@@ -106,6 +122,27 @@ def draw(seed: int) -> Plan:
         kill=chance.choice([0.0, 0.005, 0.02]) if stormy else 0.0,
         stall=chance.choice([0.0, 0.0, 0.02]) if stormy else 0.0,
         calls=chance.choice([60, 150, 400]),
+    )
+
+
+def _fleet(chance: Random, most: int) -> FleetPlan:
+    """Draw a fleet.
+
+    :param most: its largest size.
+    """
+    # Small fleets meet most of the rare cases, large ones cost most of the time: evenly by magnitude.
+    size = min(most, max(1, round(most ** chance.random())))
+    return FleetPlan(
+        size=size,
+        minimum=min(size, chance.choice([0, 1, size // 2, size, size])),
+        maximum=size + chance.choice([0, 0, 1, size // 2, size, 3 * size]),
+        waves=chance.choice(WAVES),
+        target_groups=chance.choice([0, 1, 1, 1, 2]),
+        zones=chance.choice([1, 2, 2, 3]),
+        protect_new=chance.random() < 0.1,
+        suspended=chance.choice([(), (), (), ("AZRebalance",), ("ScheduledActions",)]),
+        shape=chance.choice(SHAPES),
+        soak_seconds=chance.choice([0, 0, 20, 90]),
     )
 
 

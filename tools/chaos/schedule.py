@@ -16,6 +16,7 @@ from sandbox.direct import Call
 from tools.chaos.agenda import Agenda, Process
 from tools.chaos.invariants import ViolationError
 from tools.chaos.others import Others
+from tools.chaos.outside import OutsideDrains
 from tools.chaos.plan import Plan, draw
 from tools.chaos.runs import Run
 from tools.chaos.world import KilledError, World
@@ -54,8 +55,12 @@ class Schedule:
         self._chance = Random(f"schedule {plan.seed}")  # noqa: S311  # repeatable, not secret
         self._agenda = Agenda(self.world.aws.clock, Random(plan.seed), self._become)  # noqa: S311
         self._process: Process | None = None
+        self._outside = OutsideDrains(self.world, self._agenda)
         self._red_since_calm = 0
-        self._wanted = self.world.new_image(bad=plan.bad_image)
+        self._serves = next(iter(self.world.truths.values())).launches
+        """The image that ran when the journal was opened last."""
+        self._replace = plan.replace
+        self._wanted = self._serves if plan.replace else self.world.new_image(bad=plan.bad_image)
 
     def play(self) -> Outcome:
         """Run it all."""
@@ -81,14 +86,19 @@ class Schedule:
 
     def _begin_faults(self) -> None:
         world, plan = self.world, self.plan
+        self._watch_outside()
         if plan.calm:
             return
         for setting in plan.call_faults:
             # What others do succeeds, or the checks would not know what to expect.
-            world.aws.faults.set({**setting, "principal": "rolling_deployment_*"})
-        others = Others(world, release=self._release, end_run=self._end_run)
+            world.aws.faults.set({**setting, "principal": "*_chaos/*"})
+        others = Others(
+            world, release=self._release, end_run=self._end_run, spoil=self._spoil, abort=self._abort
+        )
 
         def disturb() -> None:
+            if plan.drains_outside:
+                self._outside.maybe()
             if world.calls >= plan.calls:
                 self._calm_down()
             else:
@@ -101,6 +111,12 @@ class Schedule:
     def _calm_down(self) -> None:
         if not self.world.calm:
             self.world.calm_down()
+            self._watch_outside()
+
+    def _watch_outside(self) -> None:
+        """Let the other DAG run beside the rollouts."""
+        if self.plan.drains_outside:
+            self.world.disturb = self._outside.maybe
 
     def _play(self) -> None:
         while True:
@@ -110,8 +126,10 @@ class Schedule:
             except (BakerollError, ClientError, BotoCoreError, KilledError) as error:
                 self._judge_red(run, error)
                 continue
-            self.world.invariants.green()
-            self.world.invariants.receipts(self.world.last_journal)
+            self.world.invariants.ended(self.world.last_journal, image_id=run.image_id)
+            self._serves = run.image_id
+            for truth in self.world.truths.values():
+                truth.replaced = set()
             if self.world.calm or run.image_id == self._wanted:
                 return
 
@@ -123,7 +141,15 @@ class Schedule:
             self.world.say(f"a person clears what failed in {last.owner}")
             self._process = last.cleared()
             return last
-        run = Run(self.world, self._agenda, len(self.runs) + 1, self._wanted, self.runs)
+        run = Run(
+            self.world,
+            self._agenda,
+            len(self.runs) + 1,
+            self._wanted,
+            self.runs,
+            replace=self._replace,
+            abandon=self._abandons(),
+        )
         self.runs.append(run)
         self.world.say(f"{run.owner} begins")
         self._process = run.start()
@@ -132,6 +158,11 @@ class Schedule:
     def _cleared_by_person(self, _last: Run) -> bool:
         """Tell whether a person clears what failed, rather than beginning another run."""
         return self._chance.random() < 0.4
+
+    def _abandons(self) -> bool:
+        """Tell whether a person gives an unfinished rollback up and deploys in its place."""
+        journal = self.world.journal
+        return bool(journal and journal["rollback"]) and self._chance.random() < 0.2
 
     def _finish(self, run: Run) -> None:
         process = self._process
@@ -153,22 +184,27 @@ class Schedule:
 
     def _judge_red(self, run: Run, error: BaseException) -> None:
         self.world.say(f"{run.owner} is red: {type(error).__name__}: {error}")
+        run.alive = False
         if isinstance(error, BakerollError):
             self.world.invariants.red(error)
-        if self.world.calm:
+        if run.rolled_back:
+            self.world.invariants.ended(self.world.last_journal, image_id=self._serves)
+            self._after_rollback()
+        elif self.world.calm:
             self._red_since_calm += 1
             if self._red_since_calm > CALM_RUNS:
                 raise ViolationError(6, f"without any fault runs still fail: {error}")
         if "SSM agent" in str(error):
             self._end_held()
-        if "health" in str(error) or "in service" in str(error):
+        if any(word in str(error) for word in ("health", "in service", "did not finish its rollback")):
             self._mend()
         # Somebody looks at it some time later.
         self.world.aws.clock.advance(self._chance.choice([1.0, 70.0, 600.0]))
 
     def _end_held(self) -> None:
         """Let a person end machines that no agent will ever answer for."""
-        for member in self.world.truth.group.members.values():
+        members = [one for truth in self.world.truths.values() for one in truth.group.members.values()]
+        for member in members:
             state = self.world.aws.account.instances.get(member.instance_id).state
             if member.actions and state in {"stopping", "stopped"}:
                 self.world.say(f"a person ends {member.instance_id}, which has stopped")
@@ -176,11 +212,26 @@ class Schedule:
 
     def _mend(self) -> None:
         """Let a person make a version that works, if this one does not."""
-        if self.plan.bad_image and len(self.runs) >= 1:
+        if self.world.is_bad(self._wanted):
             self._wanted = self.world.new_image()
 
+    def _after_rollback(self) -> None:
+        """Let a person deploy a mended version, or the rejected one again because it was not to blame."""
+        if self.world.is_bad(self._wanted) or (not self._replace and self._chance.random() < 0.5):
+            self._wanted = self.world.new_image()
+            self._replace = False
+
+    def _spoil(self) -> None:
+        if self._wanted != self._serves:
+            self.world.make_bad(self._wanted)
+            self.world.say(f"others: {self._wanted} gets sick")
+
+    def _abort(self) -> None:
+        self.world.abort = True
+        self.world.say("others: a person will abort at the next pause")
+
     def _release(self) -> None:
-        self._wanted = self.world.new_image()
+        self._wanted, self._replace = self.world.new_image(), False
         self.world.say(f"others: a new commit: the next run deploys {self._wanted}")
 
     def _end_run(self, kill: bool) -> None:

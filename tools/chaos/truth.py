@@ -35,6 +35,7 @@ class Truth:
 
     aws: DirectAccount
     name: str
+    """Of the fleet, and of its group."""
     bucket: str
     environment: str
     on_failure: str
@@ -45,8 +46,8 @@ class Truth:
     """Instances that a run terminated, and which run."""
     targets: int = 0
     """How many versions were to replace each other since the journal was opened: each may need its surge."""
-    changes: int = 0
-    """Counts what others did."""
+    replaced: set[str] = field(default_factory=set)
+    """Instances that are old whatever they run, as a run was asked to replace them."""
 
     @property
     def group(self) -> Group:
@@ -69,6 +70,12 @@ class Truth:
         found: dict[str, Any] | None = json.loads(content) if content else None
         return found
 
+    def recorded(self) -> set[str]:
+        """Return the ids of instances of which the bucket keeps what became of them."""
+        prefix = f"drains/{self.environment}/"
+        keys = self.aws.objects.buckets[self.bucket]
+        return {key.removeprefix(prefix).removesuffix(".json") for key in keys if key.startswith(prefix)}
+
     def counting(self) -> list[Member]:
         """Return the members that count towards desired capacity."""
         return [member for member in self.group.members.values() if member.state in COUNTING]
@@ -79,13 +86,18 @@ class Truth:
         return self._data(template.template_id, template.version)
 
     def current(self) -> set[str]:
-        """Return the ids of the counting members that run what the group launches."""
+        """Return the ids of the counting members that run what the group launches, and may stay."""
         target = self.target()
         return {
             member.instance_id
             for member in self.counting()
             if member.template and self._data(member.template.template_id, member.template.version) == target
-        }
+        } - self.replaced
+
+    @property
+    def launches(self) -> str:
+        """The image that the group launches now."""
+        return str(self.target()["ImageId"])
 
     def in_service(self) -> set[str]:
         """Return the ids of the members that Auto Scaling holds for in service and healthy."""

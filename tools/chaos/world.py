@@ -1,4 +1,4 @@
-"""An account with one fleet that serves version 1, the machines in it, and every call that is made to it."""
+"""An account with fleets that serve version 1, the machines in them, and every call that is made to it."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.errors import ServiceError
 from sandbox.model.ports import CheckResult, CommandResult
 from sandbox.virtual import Behaviour
-from tools.chaos.invariants import Actor, Invariants, Seen
-from tools.chaos.plan import Plan
+from tools.chaos.invariants import Actor, Healthy, Invariants
+from tools.chaos.plan import FleetPlan, Plan
 from tools.chaos.truth import Expected, Truth
 
-BUCKET, ENVIRONMENT, FLEET, GROUP, HOOK, DOCUMENT, TEMPLATE = (
-    "bakeroll-state", "chaos", "web", "web", "drain", "drain-web", "lt-0123456789abcdef0",
-)  # fmt: skip
+BUCKET, ENVIRONMENT, HOOK = "bakeroll-state", "chaos", "drain"
+NAMES = ("web", "worker")
+"""Of the fleets and of their groups."""
+OTHER_HOOK = "somebody-elses"
 CONTENT = {
     "schemaVersion": "2.2",
     "description": "drain",
@@ -70,11 +71,19 @@ class World:
         self.kill: Callable[[Call, str], bool] = lambda _call, _when: False
         self.lose: Callable[[Call], bool] = lambda _call: False
         self.last_journal: dict[str, Any] | None = None
+        self.abort = False
+        """Whether a person aborts at the next pause."""
         self.unforeseen: list[BaseException] = []
         self._image = 0
         self.environment_file = self._environment_file(folder)
-        self.truth = self._fleet()
-        self.invariants = Invariants(self.truth, self.say)
+        self.fleets = dict(zip(NAMES, plan.fleets, strict=False))
+        self.truths = self._make_fleets()
+        self.invariants = Invariants(self.truths, self.say)
+
+    @property
+    def journal(self) -> dict[str, Any] | None:
+        """The journal as it is in the bucket."""
+        return next(iter(self.truths.values())).journal()
 
     def say(self, what: str) -> None:
         """Add a line to the schedule's story."""
@@ -82,7 +91,9 @@ class World:
 
     def client(self, service: str, principal: str) -> Any:
         """Return a run's client: what goes wrong and what is checked goes wrong and is checked here."""
-        return self.aws.client(service, principal, around=self._around, answered=self._answered, attempts=self.plan.attempts)
+        return self.aws.client(
+            service, principal, around=self._around, answered=self._answered, attempts=self.plan.attempts
+        )
 
     def plain_client(self, service: str) -> Any:
         """Return a client of somebody else, to whom nothing happens."""
@@ -106,6 +117,14 @@ class World:
         self.aws.ec2.image_tags[image_id] = {}
         return image_id
 
+    def make_bad(self, image_id: str) -> None:
+        """Let an image's instances get sick, those that serve already too."""
+        self.aws.hypervisor.images[image_id] = self.behaviour(check=SICK)
+
+    def is_bad(self, image_id: str) -> bool:
+        """Tell whether an image's instances do not get healthy."""
+        return self.aws.hypervisor.images[image_id].check is SICK
+
     def behaviour(self, *, check: CheckResult | None = None, **changes: Any) -> Behaviour:
         """Return how machines behave in this schedule."""
         usual: dict[str, Any] = {
@@ -116,9 +135,25 @@ class World:
         }
         return Behaviour(**(usual | changes))
 
-    def new_version(self, image_id: str) -> str:
+    def new_version(self, fleet: str, image_id: str) -> str:
         """Add a launch template version."""
-        return self.aws.templates.put(TEMPLATE, {"ImageId": image_id, "InstanceType": "t3.micro"}, name="web")
+        data = {"ImageId": image_id, "InstanceType": "t3.micro"}
+        return self.aws.templates.put(template_id(fleet), data, name=fleet)
+
+    def launches(self, fleet: str, version: str) -> dict[str, Any]:
+        """Return what UpdateAutoScalingGroup takes to have a fleet launch from a version."""
+        shape = self.fleets[fleet].shape
+        specification = {
+            "LaunchTemplateId": template_id(fleet),
+            "Version": "$Latest" if shape == "latest" else version,
+        }
+        if shape != "mixed":
+            return {"LaunchTemplate": specification}
+        launch = {
+            "LaunchTemplateSpecification": specification,
+            "Overrides": [{"InstanceType": one} for one in ("t3.micro", "t3a.micro")],
+        }
+        return {"MixedInstancesPolicy": {"LaunchTemplate": launch}}
 
     def _around(self, call: Call, perform: Callable[[], dict[str, Any]]) -> dict[str, Any]:
         self.aws.clock.advance(self.chance.random() * self.plan.latency_seconds)
@@ -130,7 +165,7 @@ class World:
             raise KilledError
         if call.operation == "DeleteObject":
             # A second try finds none: the first was done and its answer lost.
-            self.last_journal = self.truth.journal() or self.last_journal
+            self.last_journal = self.journal or self.last_journal
         self._check(lambda: self.invariants.before(actor, call))
         refusal: ServiceError | None = None
         answer: dict[str, Any] = {}
@@ -139,10 +174,8 @@ class World:
         except ServiceError as error:
             refusal = error
         self._check(lambda: self.invariants.after(actor, call))
-        if call.operation == "DescribeAutoScalingGroups":
-            answer[SEEN] = self.invariants.picture()
-        elif call.operation == "DescribeTargetHealth":
-            answer[SEEN] = self.truth.healthy_in(call.params["TargetGroupArn"])
+        if shown := self.invariants.shown(call):
+            answer[SEEN] = shown
         if self.kill(call, "after"):
             self.say(f"{actor.owner} {actor.what} is killed after {call.operation}")
             raise KilledError
@@ -156,10 +189,10 @@ class World:
     def _answered(self, call: Call, answer: dict[str, Any]) -> None:
         """Note what an answer shows, when it comes."""
         shown = answer.pop(SEEN, None)
-        if isinstance(shown, Seen):
-            self.actor.seen = shown
+        if isinstance(shown, Healthy):
+            self.actor.see(shown.group).targets[call.params["TargetGroupArn"]] = shown.instances
         elif shown is not None:
-            self.actor.seen.targets[call.params["TargetGroupArn"]] = shown
+            self.actor.seen |= shown
 
     def _check(self, check: Callable[[], None]) -> None:
         try:
@@ -177,8 +210,12 @@ class World:
             "unread_bytes": 0,
             "duration_seconds": 1.5,
         }
-        self.truth.emptied.add(instance_id)
+        self.truth_of(instance_id).emptied.add(instance_id)
         return CommandResult(status=0, stdout=json.dumps({"bakeroll_receipt": numbers}), stderr="")
+
+    def truth_of(self, instance_id: str) -> Truth:
+        """Return the fleet of an instance."""
+        return next(truth for truth in self.truths.values() if instance_id in truth.group.members)
 
     def drain_answer(self, instance_id: str, kind: str) -> CommandResult:
         """Answer a drain command badly.
@@ -190,7 +227,7 @@ class World:
         if kind == "silent":
             return CommandResult(status=0, stdout="done", stderr="")
         good = self._drained(instance_id, "")
-        self.truth.emptied.discard(instance_id)
+        self.truth_of(instance_id).emptied.discard(instance_id)
         content = json.loads(good.stdout)
         content["bakeroll_receipt"]["bytes_after"] = 77
         return CommandResult(status=0, stdout=json.dumps(content), stderr="")
@@ -206,67 +243,104 @@ class World:
             "application": {"repository": "https://git.example.com/web.git", "ref": "main"},
             "terraform": {"root": f"terraform/environments/{ENVIRONMENT}"},
             "fleets": {
-                FLEET: {
-                    "capacity_timeout": "10m",
-                    "waves": [int(one) if one.isdigit() else one for one in self.plan.waves],
-                    "drain": {
-                        "timeout": "2m",
-                        "stop_units": ["web.service"],
-                        "on_failure": self.plan.on_failure,
-                    },
-                }
+                name: self._settings(fleet) for name, fleet in zip(NAMES, self.plan.fleets, strict=False)
             },
         }
         file.write_text(json.dumps(content), encoding="utf-8")  # JSON is YAML
         return file
 
-    def _fleet(self) -> Truth:
+    def _settings(self, fleet: FleetPlan) -> dict[str, Any]:
+        settings = {
+            "capacity_timeout": "10m",
+            "waves": [int(one) if one.isdigit() else one for one in fleet.waves],
+            "drain": {
+                "timeout": "2m",
+                "stop_units": ["web.service"],
+                "on_failure": self.plan.on_failure,
+            },
+        }
+        if fleet.soak_seconds:
+            settings["gate"] = {"soak": f"{fleet.soak_seconds}s"}
+        return settings
+
+    def _make_fleets(self) -> dict[str, Truth]:
         plan, aws = self.plan, self.aws
         aws.objects.create_bucket({"Bucket": BUCKET})
-        aws.documents.contents[DOCUMENT] = json.dumps(CONTENT)
+        image_id = self.new_image()
+        for name, fleet in self.fleets.items():
+            self._make_group(name, fleet, image_id)
+        aws.clock.advance(plan.boot_seconds + 2 * plan.interval_seconds + 30)
+        truths = {name: self._truth(name, fleet) for name, fleet in self.fleets.items()}
+        for name, fleet in self.fleets.items():
+            if fleet.shape == "standby":
+                self._put_aside(truths[name])
+        return truths
+
+    def _make_group(self, name: str, fleet: FleetPlan, image_id: str) -> None:
+        plan, aws = self.plan, self.aws
+        aws.documents.contents[f"drain-{name}"] = json.dumps(CONTENT)
         arns = [
             aws.target_groups.put(
-                f"arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:targetgroup/web-{number}/1",
+                f"arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:targetgroup/{name}-{number}/1",
                 interval_seconds=plan.interval_seconds,
                 deregistration_delay_seconds=plan.deregistration_seconds,
                 healthy_threshold=2,
             )
-            for number in range(plan.target_groups)
+            for number in range(fleet.target_groups)
         ]
-        version = self.new_version(self.new_image())
+        hooks = [
+            {
+                "LifecycleHookName": HOOK,
+                "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
+                "HeartbeatTimeout": plan.heartbeat_seconds,
+                "DefaultResult": plan.default_result,
+            }
+        ]
+        if fleet.shape == "two_hooks":
+            hooks.append({**hooks[0], "LifecycleHookName": OTHER_HOOK, "HeartbeatTimeout": 60})
+            hooks[-1]["DefaultResult"] = "CONTINUE"
+        version = self.new_version(name, image_id)
         autoscaling = self.plain_client("autoscaling")
         autoscaling.create_auto_scaling_group(
-            AutoScalingGroupName=GROUP,
-            LaunchTemplate={"LaunchTemplateId": TEMPLATE, "Version": version},
-            MinSize=plan.minimum,
-            MaxSize=plan.maximum,
-            DesiredCapacity=plan.size,
-            VPCZoneIdentifier=",".join(f"subnet-{zone}" for zone in "abc"[: plan.zones]),
+            AutoScalingGroupName=name,
+            **self.launches(name, version),
+            MinSize=fleet.minimum,
+            MaxSize=fleet.maximum,
+            DesiredCapacity=fleet.size,
+            VPCZoneIdentifier=",".join(f"subnet-{zone}" for zone in "abc"[: fleet.zones]),
             TargetGroupARNs=arns,
             HealthCheckType="ELB" if arns else "EC2",
             HealthCheckGracePeriod=120,
-            NewInstancesProtectedFromScaleIn=plan.protect_new,
-            LifecycleHookSpecificationList=[
-                {
-                    "LifecycleHookName": HOOK,
-                    "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
-                    "HeartbeatTimeout": plan.heartbeat_seconds,
-                    "DefaultResult": plan.default_result,
-                }
-            ],
+            NewInstancesProtectedFromScaleIn=fleet.protect_new,
+            LifecycleHookSpecificationList=hooks,
         )
-        if plan.suspended:
-            autoscaling.suspend_processes(AutoScalingGroupName=GROUP, ScalingProcesses=list(plan.suspended))
-        aws.clock.advance(plan.boot_seconds + 2 * plan.interval_seconds + 30)
+        if fleet.suspended:
+            autoscaling.suspend_processes(AutoScalingGroupName=name, ScalingProcesses=list(fleet.suspended))
+
+    def _truth(self, name: str, fleet: FleetPlan) -> Truth:
         expected = Expected(
-            minimum={plan.minimum},
-            maximum={plan.maximum},
-            protect_new=plan.protect_new,
-            suspended=set(plan.suspended),
-            low=plan.size,
-            high=plan.size,
+            minimum={fleet.minimum},
+            maximum={fleet.maximum},
+            protect_new=fleet.protect_new,
+            suspended=set(fleet.suspended),
+            low=fleet.size,
+            high=fleet.size,
         )
-        truth = Truth(aws, GROUP, BUCKET, ENVIRONMENT, plan.on_failure, expected)
-        if len(truth.ready()) != plan.size:
+        truth = Truth(self.aws, name, BUCKET, ENVIRONMENT, self.plan.on_failure, expected)
+        if len(truth.ready()) != fleet.size:
             raise RuntimeError(f"the fleet did not come up: {truth.group}")
         return truth
+
+    def _put_aside(self, truth: Truth) -> None:
+        """Let a person look at one instance, another serving in its place."""
+        self.plain_client("autoscaling").enter_standby(
+            AutoScalingGroupName=truth.name,
+            InstanceIds=[min(truth.group.members)],
+            ShouldDecrementDesiredCapacity=False,
+        )
+        self.aws.clock.advance(self.plan.boot_seconds + 2 * self.plan.interval_seconds + 60)
+
+
+def template_id(fleet: str) -> str:
+    """Return the id of a fleet's launch template."""
+    return f"lt-{NAMES.index(fleet):017x}"
