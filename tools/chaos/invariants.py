@@ -348,7 +348,8 @@ class FleetInvariants:
         if old:
             raise ViolationError(6, f"{names(old)} are not current at the end of a run")
         if not truth.expected.protect_new:
-            held = [member.instance_id for member in truth.counting() if member.protected]
+            held = [one.instance_id for one in truth.counting() if one.protected]
+            held = [one for one in held if one not in truth.protected]
             if held:
                 raise ViolationError(4, f"{names(held)} are still protected from scale-in")
         stuck = [one for one in truth.terminated if (found := truth.group.members.get(one)) and found.actions]

@@ -151,6 +151,7 @@ class Others:
             self._autoscaling.set_instance_protection(
                 AutoScalingGroupName=self._truth.name, InstanceIds=old, ProtectedFromScaleIn=True
             )
+            truth.protected.update(old)
             self._world.say(f"others: a person protects {old[0]}")
 
     def _victim(self) -> str | None:

@@ -46,6 +46,8 @@ class Truth:
     """Instances that a run terminated, and which run."""
     targets: int = 0
     """How many versions were to replace each other since the journal was opened: each may need its surge."""
+    protected: set[str] = field(default_factory=set)
+    """Instances that a person protected from scale-in."""
     replaced: set[str] = field(default_factory=set)
     """Instances that are old whatever they run, as a run was asked to replace them."""
 

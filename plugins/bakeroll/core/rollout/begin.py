@@ -91,7 +91,8 @@ def record_fleets(
         if replace:
             record = _to_be_replaced(clients, name, record)
         records[name] = record
-    return ledger.update(lambda journal: journal.model_copy(update={"fleets": records}))
+    applied_at = {"applied_at": ledger.now()} if applied else {}
+    return ledger.update(lambda journal: journal.model_copy(update={"fleets": records, **applied_at}))
 
 
 def freeze(name: str, record: FleetRecord, waves: Sequence[str]) -> FleetRecord:

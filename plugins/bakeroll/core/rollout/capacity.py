@@ -122,6 +122,7 @@ def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
         maximum=before.maximum if surge.owns_maximum(fleet.maximum) else fleet.maximum,
         protected=before.protected and fleet.new_instances_protected,
         suspended=tuple(one for one in before.suspended if one != REBALANCE or one in fleet.suspended),
+        standing=before.standing,
     )
 
 

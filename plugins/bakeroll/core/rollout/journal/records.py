@@ -14,12 +14,16 @@ class _Record(BaseModel):
 
 
 class Before(_Record):
-    """What a fleet's group looked like before its capacity was raised."""
+    """What a fleet's group looked like before its capacity was raised.
+
+    :ivar standing: the instances that there were: whoever protects one of them from scale-in, it is not us.
+    """
 
     minimum: int
     maximum: int
     protected: bool
     suspended: tuple[str, ...]
+    standing: tuple[str, ...] = ()
 
 
 class Surge(_Record):
@@ -184,6 +188,8 @@ class Journal(_Record):
     """Until when a person may approve the plan: nobody renews the lease meanwhile."""
     apply_epoch: int | None = None
     """The epoch in which Terraform began to apply last; before that a run has changed nothing."""
+    applied_at: float | None = None
+    """When Terraform had applied last, in seconds since the epoch."""
     rollback: Rollback | None = None
     fleets: dict[str, FleetRecord] = Field(default_factory=dict)
 

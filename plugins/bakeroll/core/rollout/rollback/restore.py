@@ -8,8 +8,8 @@ from bakeroll.core.errors import RollbackError
 from bakeroll.core.rollout.capacity import capacity, live_target, may_go, raised, surge_left
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Surge
-from bakeroll.core.rollout.rollback.step import BackStep
-from bakeroll.core.rollout.rollback.target import Target, image_of, point, points_at, target_of
+from bakeroll.core.rollout.rollback.step import BackStep, PointedElsewhereError
+from bakeroll.core.rollout.rollback.target import Target, image_of, point, target_of
 from bakeroll.core.rollout.rollback.withdraw import Withdraw
 from bakeroll.core.rollout.waves import (
     DRAIN_CHUNK,
@@ -32,15 +32,18 @@ class Restore(BackStep):
 
     def look(self) -> Decision:
         """Decide what is first; the result is what went, in chunks; None: there is nothing to go back to."""
+        try:
+            return self._restore()
+        except PointedElsewhereError as found:
+            return self._point(found.fleet, found.target)
+
+    def _restore(self) -> Decision:
         fleet, record = self._picture()
-        target = target_of(record)
-        if target is None:
+        if target_of(record) is None:
             return Done(
                 f"fleet {fleet.name} was made by this deployment, so there is nothing to go back to: its "
                 f"{len(fleet.counted)} instances stay, {fleet.ready_count} serve; deploy a mended version"
             )
-        if not points_at(fleet, target):
-            return self._point(fleet, target)
         if record.surge and not record.surge.applied and (act := self._unapplied(fleet, record.surge)):
             return act
         for kind in (Withdraw, _RestoreCapacity, _AwaitRestored):
@@ -81,8 +84,8 @@ class Restore(BackStep):
         kept = surge.model_copy(
             update={
                 "amount": max(0, earlier),
-                "minimum": fleet.minimum,
-                "previous": fleet.minimum,
+                "minimum": surge.previous,
+                "previous": surge.previous,
                 "applied": True,
             }
         )
@@ -162,3 +165,18 @@ class _Remove(BackStep, Retire):
 
 class SettleBack(BackStep, Settle):
     """Give back minimum, maximum, protection and processes, and see the whole fleet at the version before."""
+
+    def look(self) -> Decision:
+        """Decide what is still to be given back; a group that was moved forward again is told."""
+        try:
+            return super().look()
+        except PointedElsewhereError as found:
+            return self._elsewhere(found)
+
+    def _elsewhere(self, found: PointedElsewhereError) -> Wait:
+        deadline = self._deadline("verify")
+        if self._ledger.now() >= deadline:
+            raise RollbackError(
+                f"fleet {self._name}: {found}: somebody moved it forward; clear the fleet's restore"
+            )
+        return Wait(f"{found}, {self._passed(deadline)}", self._ledger.read)

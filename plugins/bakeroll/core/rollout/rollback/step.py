@@ -5,10 +5,25 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bakeroll.core.rollout.drains import OnFailure
+from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Journal
+from bakeroll.core.rollout.rollback.target import Target, points_at, target_of
 from bakeroll.core.rollout.waves import FleetStep
 
 ALL = "100%"
+
+
+class PointedElsewhereError(Exception):
+    """A group does not launch what ran before; that is mended, or AWS shows the group as it was.
+
+    :ivar fleet: the picture that shows it.
+    :ivar target: what the group has to launch.
+    """
+
+    def __init__(self, fleet: Fleet, target: Target) -> None:
+        super().__init__(f"{fleet.group} launches version {fleet.template_version}, not {target}")
+        self.fleet = fleet
+        self.target = target
 
 
 def deadline_name(step: str) -> str:
@@ -30,6 +45,18 @@ class BackStep(FleetStep):
 
     def _deadline(self, step: str) -> float:
         return self._ledger.deadline(self._name, deadline_name(step), self._timeout)
+
+    def _picture(self) -> tuple[Fleet, FleetRecord]:
+        """Take a picture.
+
+        :raises PointedElsewhereError: if the group launches something else than what ran before: what is
+            current then is the very version that has to go.
+        """
+        fleet, record = super()._picture()
+        target = target_of(record)
+        if target and not points_at(fleet, target):
+            raise PointedElsewhereError(fleet, target)
+        return fleet, record
 
     def _share(self, record: FleetRecord) -> str:  # noqa: ARG002
         return ALL

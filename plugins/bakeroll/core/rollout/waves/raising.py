@@ -74,6 +74,7 @@ class RaisingStep(FleetStep):
             maximum=fleet.maximum,
             protected=fleet.new_instances_protected,
             suspended=tuple(sorted(fleet.suspended)),
+            standing=tuple(one.instance_id for one in fleet.instances),
         )
         self._deadline("await_capacity")
         self._change(record.surge, {"before": before, "surge": surge})

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from bakeroll.core.rollout.waves.raising import RaisingStep
-from bakeroll.core.steps import Decision, Done
+from bakeroll.core.rollout.waves.step import SETTLE_SECONDS
+from bakeroll.core.steps import Decision, Done, Wait
 
 
 class ScaleOut(RaisingStep):
@@ -13,10 +14,20 @@ class ScaleOut(RaisingStep):
         """Decide whether capacity is still to be raised."""
         fleet, record = self._picture()
         if not fleet.old:
-            return Done(f"all {len(fleet.counted)} instances of {fleet.group} are current; nothing to raise")
+            return self._just_applied() or Done(f"all {len(fleet.counted)} instances of {fleet.group} are current; nothing to raise")
         self._check_waves(record)
         if record.surge and (act := self._carry_out(fleet, record, record.surge)):
             return act
         return self._more(fleet, record) or Done(
             f"{fleet.group} has the capacity for this wave: desired {fleet.desired}"
+        )
+
+    def _just_applied(self) -> Wait | None:
+        """Wait before believing that nothing is to be done; None if AWS had time to show what was applied."""
+        applied_at = self._ledger.read().applied_at
+        left = (applied_at or 0.0) + SETTLE_SECONDS - self._ledger.now()
+        if left <= 0:
+            return None
+        return Wait(
+            f"{left:.0f} s, as AWS may still show the group as it was before the apply", self._ledger.read
         )

@@ -63,7 +63,8 @@ class Settle(FleetStep):
             )
         if REBALANCE in fleet.suspended and REBALANCE not in before.suspended:
             return Act(f"resume {REBALANCE}", lambda: self._resume(fleet))
-        protected = [one for one in fleet.current if one.protected and not before.protected]
+        launched = [one for one in fleet.current if one.instance_id not in before.standing]
+        protected = [one for one in launched if one.protected and not before.protected]
         # AWS refuses the whole call for one that is not in service (API reference, SetInstanceProtection).
         ours = [one.instance_id for one in protected if one.lifecycle_state == "InService"]
         if protected and not ours:
