@@ -328,7 +328,7 @@ class FleetInvariants:
         if group.min_size not in expected.minimum:
             raise ViolationError(4, f"MinSize is {group.min_size} at the end and was {expected.minimum}")
         # Where a policy used the room up to the raised maximum, that is lowered to desired capacity only.
-        kept_high = {max(one, self._desired_at_end) for one in expected.maximum}
+        kept_high = {max(one, self._desired_at_end, group.min_size) for one in expected.maximum}
         if group.max_size not in expected.maximum | kept_high:
             raise ViolationError(4, f"MaxSize is {group.max_size} at the end and was {expected.maximum}")
         if not expected.low <= group.desired <= expected.high + truth.gone_by_others:

@@ -95,7 +95,7 @@ class Run(DagRun):
             self.alive = False
             self._world.say(f"a person ends {self.owner} before it is rolled back")
         else:
-            yield from self._roll_back(str(self._failure))
+            yield from self._roll_back(str(self._failure) or "a task died; its log ends")
         raise self._failure
 
     def _leaves_it(self) -> bool:

@@ -173,7 +173,8 @@ class World:
             answer = perform()
         except ServiceError as error:
             refusal = error
-        self._check(lambda: self.invariants.after(actor, call))
+        if refusal is None:
+            self._check(lambda: self.invariants.after(actor, call))
         if shown := self.invariants.shown(call):
             answer[SEEN] = shown
         if self.kill(call, "after"):

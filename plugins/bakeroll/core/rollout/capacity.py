@@ -192,7 +192,7 @@ def gone(fleet: Fleet, record: FleetRecord, wave: int) -> list[str]:
     """
     standing = {instance.instance_id for instance in fleet.counted}
     through = record.exposure.get(str(wave - 1))
-    retired = record.retired[through.retired if through else 0 :]
+    retired = dict.fromkeys(record.retired[through.retired if through else 0 :])
     return [instance_id for instance_id in retired if instance_id not in standing]
 
 
@@ -200,11 +200,11 @@ def sizes_after(fleet: Fleet, before: Before, surge: Surge | None) -> tuple[int,
     """Return minimum and maximum as they go back; what somebody else set meanwhile stays.
 
     The maximum never goes below desired capacity, since AWS would then terminate instances of its own
-    choice.
+    choice; nor below a minimum that somebody set above it while it was raised.
     """
     minimum, maximum = fleet.minimum, fleet.maximum
     if surge and surge.owns(minimum):
         minimum = before.minimum
     if surge and surge.owns_maximum(maximum):
         maximum = before.maximum
-    return minimum, max(maximum, fleet.desired)
+    return minimum, max(maximum, fleet.desired, minimum)

@@ -70,7 +70,7 @@ def _console(clients: Clients, picture: Fleet) -> dict[str, str]:
 def _commands(clients: Clients, record: FleetRecord, journal: Journal) -> dict[str, str]:
     """Return what the newest drain said that did not succeed."""
     asked = commands.invocations(clients.ssm, record.drain_document, journal.opened_at)
-    newest = [asked[one][0] for one in record.retired if asked.get(one)]
+    newest = [asked[one][0] for one in record.went if asked.get(one)]
     bad = [one for one in newest if one.state not in {"running", "success"}]
     for invocation in sorted(bad, key=lambda one: one.requested_at, reverse=True)[:1]:
         said = [invocation.status, *commands.output(clients.ssm, invocation)]

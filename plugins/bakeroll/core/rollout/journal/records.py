@@ -62,6 +62,10 @@ class Surge(_Record):
         """Tell whether a MinSize is one that we set or found, and not somebody else's since."""
         return minimum in {self.minimum, self.previous}
 
+    def owns_sizes(self, minimum: int, maximum: int) -> bool:
+        """Tell whether both sizes are ones that we set or found, and nobody else's since."""
+        return self.owns(minimum) and self.owns_maximum(maximum)
+
     def owns_maximum(self, maximum: int) -> bool:
         """Tell whether a MaxSize is one that we set or found, and not somebody else's since."""
         return maximum in {self.maximum, self.maximum_before}
@@ -136,7 +140,8 @@ class FleetRecord(_Record):
     before: Before | None = None
     surge: Surge | None = None
     retired: tuple[str, ...] = ()
-    """All instances that this rollout terminated."""
+    """All instances that this rollout terminated, in the order of its intents: one that an earlier run did
+    not come to, and that was to be retired again, stands here twice."""
     lost: tuple[str, ...] = ()
     """Those of them that went without a receipt, or are let go without one; noted before that is done."""
     retained: tuple[str, ...] = ()
@@ -152,6 +157,11 @@ class FleetRecord(_Record):
     """By number of the wave, for each that is through."""
     deadlines: dict[str, float] = Field(default_factory=dict)
     """Absolute times (seconds since the epoch) by step, set once: a retry does not start them again."""
+
+    @property
+    def went(self) -> tuple[str, ...]:
+        """All instances that this rollout terminated or was about to, each once."""
+        return tuple(dict.fromkeys(self.retired))
 
     @property
     def untouched(self) -> bool:

@@ -41,7 +41,7 @@ def record(s3: S3Client, bucket: str, journal: Journal, facts: Mapping[str, Any]
             name: {wave: exposure.model_dump() for wave, exposure in fleet.exposure.items()}
             for name, fleet in journal.fleets.items()
         },
-        "retired": {name: list(fleet.retired) for name, fleet in journal.fleets.items()},
+        "retired": {name: list(fleet.went) for name, fleet in journal.fleets.items()},
         **facts,
     }
     while True:

@@ -21,7 +21,7 @@ def standing(clients: Clients, journal: Journal) -> dict[str, str]:
 
     :param journal: the journal.
     """
-    ids = [one for record in journal.fleets.values() for one in record.retired]
+    ids = [one for record in journal.fleets.values() for one in record.went]
     found: dict[str, str] = {}
     for start in range(0, len(ids), INSTANCES_A_CALL):
         answer = clients.autoscaling.describe_auto_scaling_instances(
@@ -50,7 +50,7 @@ def hindrances(journal: Journal, states: Mapping[str, str], now: float) -> list[
             found.append(f"capacity of fleet {name} is raised by {record.surge.amount}, to be given back")
         elif record.before:
             found.append(f"settings of {record.group} (fleet {name}) were changed, to be given back")
-        if here := [one for one in record.retired if one in states]:
+        if here := [one for one in record.went if one in states]:
             found.append(f"instances retired in fleet {name} are not gone yet: {', '.join(here)}")
     return found
 
@@ -112,7 +112,7 @@ def _fleet_facts(record: FleetRecord, states: Mapping[str, str], now: float) -> 
         "before": _before(record.before) if record.before else None,
         "template": f"version {record.template_before} ran before" if record.template_before else None,
         "raised": _raised(record.surge) if record.surge else None,
-        "retired": _named(record.retired, states),
+        "retired": _named(record.went, states),
         "lost": _named(record.lost, states),
         "retained": _named(record.retained, states),
         "deadlines": ", ".join(f"{step} {_when(end, now)}" for step, end in ends),

@@ -114,7 +114,7 @@ class _Remove(BackStep, Retire):
         if surge and (decision := self._surplus(fleet, record, surge)):
             return decision
         standing = {instance.instance_id for instance in fleet.counted}
-        ids = [one for one in record.retired if one not in standing]
+        ids = [one for one in record.went if one not in standing]
         forward = record.retired[: self._retired_forward()]
         chunks = [
             some[start : start + DRAIN_CHUNK]
@@ -159,7 +159,7 @@ class _Remove(BackStep, Retire):
                 "previous": surge.minimum,
             }
         )
-        retired = tuple(dict.fromkeys((*record.retired, *names)))
+        retired = (*record.retired, *names)
         self._change(surge, {"surge": changed, "retired": retired})
 
 

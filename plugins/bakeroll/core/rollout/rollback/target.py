@@ -42,12 +42,12 @@ def target_of(record: FleetRecord) -> Target | None:
 
 
 def what_runs(clients: Clients, fleet: Fleet) -> Target | None:
-    """Return what most of a fleet's serving instances were launched from; None if it has no instance.
+    """Return what most of a fleet's serving instances were launched from; None if it is to have none.
 
     It is what the group launches from, unless somebody has moved the group and its instances did not follow.
     """
     own = Target(fleet.template_id, fleet.template_version)
-    if not fleet.counted:
+    if not fleet.counted and not fleet.desired:
         return None
     if not fleet.old:
         return own

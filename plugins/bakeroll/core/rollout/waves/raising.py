@@ -47,8 +47,10 @@ class RaisingStep(FleetStep):
 
     def _take_theirs(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
         """Take what somebody set meanwhile as the group's own; None if nobody has set anything."""
-        theirs = set_by_others(fleet, record.before, surge) if record.before else None
-        if theirs is None or theirs == record.before:
+        if record.before is None:
+            return None
+        theirs = set_by_others(fleet, record.before, surge)
+        if theirs == record.before and surge.owns_sizes(fleet.minimum, fleet.maximum):
             return None
         return self._unsettled(surge) or Act(
             f"take what somebody set meanwhile as the group's own: MinSize {theirs.minimum}, MaxSize "

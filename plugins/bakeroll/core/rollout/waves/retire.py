@@ -171,7 +171,7 @@ class Retire(RaisingStep):
                 "previous": surge.minimum,
             }
         )
-        retired = tuple(dict.fromkeys((*record.retired, *names)))
+        retired = (*record.retired, *names)
         self._change(surge, {"surge": changed, "retired": retired})
 
     def _keep(self, surge: Surge, strays: list[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bakeroll.core.errors import FleetError
-from bakeroll.core.rollout.capacity import REBALANCE, set_by_others, sizes_after, surge_left
+from bakeroll.core.rollout.capacity import REBALANCE, sizes_after, surge_left
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import Before, FleetRecord
 from bakeroll.core.rollout.waves.step import FleetStep
@@ -32,7 +32,7 @@ class Settle(FleetStep):
                 f"all {fleet.ready_current} instances of {fleet.group} are current and healthy",
                 {
                     "instances": [one.instance_id for one in fleet.current],
-                    "retired": list(record.retired),
+                    "retired": list(record.went),
                     "retained": list(record.retained),
                     "lost": list(record.lost),
                     "template_version": fleet.template_version,
@@ -51,7 +51,7 @@ class Settle(FleetStep):
 
     def _give_back(self, fleet: Fleet, record: FleetRecord, before: Before) -> Decision:
         surge = record.surge
-        if surge and set_by_others(fleet, before, surge) != before and (wait := self._unsettled(surge)):
+        if surge and not surge.owns_sizes(fleet.minimum, fleet.maximum) and (wait := self._unsettled(surge)):
             return wait
         minimum, maximum = sizes_after(fleet, before, surge)
         if (minimum, maximum) != (fleet.minimum, fleet.maximum) or (
