@@ -7,6 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from botocore.exceptions import ClientError
+
+from bakeroll.core.aws import error_code
 from bakeroll.core.errors import ImageError
 
 if TYPE_CHECKING:
@@ -120,6 +123,20 @@ def get(ec2: EC2Client, image_id: str) -> Image | None:
     """Return one image, or None if it is not there."""
     found = _describe(ec2, [{"Name": "image-id", "Values": [image_id]}])
     return found[0] if found else None
+
+
+def can_be_launched(ec2: EC2Client, image_id: str) -> bool:
+    """Tell whether an image is there and available, whoever owns it; one that is disabled is not.
+
+    Source: EC2 API reference, DescribeImages.
+    """
+    try:
+        found = ec2.describe_images(ImageIds=[image_id])["Images"]
+    except ClientError as error:
+        if not error_code(error).startswith("InvalidAMIID"):
+            raise
+        return False
+    return any(image.get("State") == "available" for image in found)
 
 
 def lineage(ec2: EC2Client, image_id: str) -> list[tuple[str, str]]:

@@ -12,6 +12,7 @@ from botocore.exceptions import ClientError
 from bakeroll.core import config
 from bakeroll.core.aws import Clients, error_code
 from bakeroll.core.errors import FleetError
+from bakeroll.core.layers import images
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout import shapes
 from bakeroll.core.rollout.capacity import live_target, share_of, surge_left
@@ -20,6 +21,7 @@ from bakeroll.core.rollout.drains.lifecycle_actions import ENDINGS, RETAINED
 from bakeroll.core.rollout.journal import FleetRecord
 from bakeroll.core.rollout.preflight import headroom
 from bakeroll.core.rollout.preflight.headroom import Findings, Need
+from bakeroll.core.rollout.rollback.target import image_of, target_of
 
 if TYPE_CHECKING:
     from mypy_boto3_autoscaling.type_defs import AutoScalingGroupTypeDef, LifecycleHookTypeDef
@@ -100,7 +102,19 @@ class FleetCheck:
             LaunchTemplateId=fleet.template_id, Versions=[fleet.template_version]
         )["LaunchTemplateVersions"]
         template = data[0]["LaunchTemplateData"] if data else {}
+        self._images(template.get("ImageId", ""))
         return headroom.need(self._name, coming, self._asg, template)
+
+    def _images(self, launched: str) -> None:
+        """Look whether what the group launches, and what a rollback would, has not been cleaned up."""
+        before = target_of(self._record)
+        wanted = {launched, (image_of(self._clients, before) or "") if before else ""}
+        for image_id in sorted(wanted - {""}):
+            if not images.can_be_launched(self._clients.ec2, image_id):
+                self.found.notes.append(
+                    f"image {image_id} is gone: nothing can be launched of it, neither in place of what "
+                    "fails nor by a rollback; have clean-ups spare images that launch templates use"
+                )
 
     def _hooks(self) -> bool:
         """Look at the lifecycle hooks; returns whether an instance that cannot be drained is kept."""

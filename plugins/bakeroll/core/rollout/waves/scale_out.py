@@ -14,7 +14,9 @@ class ScaleOut(RaisingStep):
         """Decide whether capacity is still to be raised."""
         fleet, record = self._picture()
         if not fleet.old:
-            return self._just_applied() or Done(f"all {len(fleet.counted)} instances of {fleet.group} are current; nothing to raise")
+            return self._just_applied() or Done(
+                f"all {len(fleet.counted)} instances of {fleet.group} are current; nothing to raise"
+            )
         self._check_waves(record)
         if record.surge and (act := self._carry_out(fleet, record, record.surge)):
             return act
