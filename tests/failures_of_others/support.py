@@ -17,8 +17,9 @@ from bakeroll.core.errors import CapacityError, FleetError, GateError, RollbackE
 from bakeroll.core.gate_settings import Gate as GateSettings
 from bakeroll.core.layers import images, left_overs
 from bakeroll.core.rollout.begin import Begin, close, record_fleets, unsettled
+from bakeroll.core.rollout.gates import Gate
 from bakeroll.core.rollout.journal import Ledger
-from bakeroll.core.rollout.waves import AwaitCapacity, Gate, Retire, ScaleOut, Settle
+from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Act, Wait
 from bakeroll.core.terraform import FleetOutput
 from sandbox.direct import Call, DirectAccount, direct_account
