@@ -124,11 +124,12 @@ def test_a_desired_capacity_that_lags_behind_the_minimum_is_no_floor_of_zero():
 
 
 def test_nothing_goes_while_fewer_serve_than_must():
+    surge = record().surge
     outage = picture("oonn")
-    assert next_to_retire(outage, 2, 10) == []
-    assert not may_go(outage, outage.old[0], 2)
+    assert next_to_retire(outage, surge, 2, 10) == []
+    assert not may_go(outage, surge, outage.old[0], 2)
     one_sick = picture("oONN")
-    assert [one.instance_id for one in next_to_retire(one_sick, 2, 10)] == ["i-0", "i-1"]
+    assert [one.instance_id for one in next_to_retire(one_sick, surge, 2, 10)] == ["i-0", "i-1"]
 
 
 def test_a_fleet_that_terraform_no_longer_has_leaves_the_journal():
