@@ -1,32 +1,48 @@
-"""Random rollouts keep the invariants: known schedules here, new ones by `make chaos`."""
+"""Random rollouts keep the invariants: other schedules at each run of the tests."""
 
 from __future__ import annotations
 
+import secrets
+from unittest.mock import patch
+
 import pytest
 
+from bakeroll.core.rollout import capacity
 from tools.chaos import __main__ as command
-from tools.chaos.plan import Plan, draw
+from tools.chaos.plan import SHAPES, FleetPlan, Plan, draw
 from tools.chaos.schedule import play
 
-SEEDS = range(1, 301)
-UNMENDED = {
-    187: "invariant 4: MinSize is 1 at the end",
-    233: "invariant 3: an instance went without a receipt",
-}
-"""About one schedule in a hundred still finds something (docs/reliability.md); of these seeds, these do."""
+SCHEDULES, PARTS = 300, 6
+FOUND_ONCE = (
+    187, 233, 2123, 7046, 7132, 20067, 50035, 50471, 50777, 50927, 911032, 911062, 911106,
+    14, 129, 1169, 2117, 2379, 2384, 2494,
+)  # fmt: skip
+"""Seeds that found something once, with the schedules that were drawn from them then."""
+FIRST = secrets.randbelow(10**9)
 
 
 @pytest.mark.timeout(3600)
-def test_random_schedules_keep_every_invariant():
-    found = {seed: outcome.violation for seed in SEEDS if (outcome := play(seed)).violation}
-    assert found.keys() == UNMENDED.keys(), found
+@pytest.mark.parametrize("part", range(PARTS))
+def test_random_schedules_keep_every_invariant(part):
+    """A failure names its seed: `make chaos SEED=… SCHEDULES=1` plays it again, call by call the same."""
+    seeds = range(FIRST + part, FIRST + SCHEDULES, PARTS)
+    found = {seed: outcome.violation for seed in seeds if (outcome := play(seed)).violation}
+    assert found == {}
+
+
+@pytest.mark.timeout(1200)
+def test_schedules_that_found_something_once_find_nothing_any_more():
+    assert {seed: outcome.violation for seed in FOUND_ONCE if (outcome := play(seed)).violation} == {}
 
 
 def test_the_command_tells_of_each_violation(capfd):
-    assert command.main(["--schedules", "1", "--seed", "187", "--processes", "1"]) != 0
+    with patch.object(capacity, "surge_left", lambda *_: 0):
+        status = command.main(["--schedules", "3", "--seed", "11", "--processes", "1"])
     said = capfd.readouterr().out
-    assert "make chaos SEED=187 SCHEDULES=1" in said
-    assert said.splitlines()[-1] == "1 schedules, 1 violations"
+    assert status == 1
+    assert "again: make chaos SEED=" in said
+    assert said.splitlines()[-1].startswith("3 schedules, ")
+    assert not said.splitlines()[-1].endswith(" 0 violations")
 
 
 def test_a_schedule_is_the_same_each_time():
@@ -37,16 +53,22 @@ def test_a_schedule_is_the_same_each_time():
 
 @pytest.mark.parametrize("size", [1, 7])
 def test_a_calm_rollout_replaces_every_instance(size):
-    outcome = play(1, lambda plan: Plan(seed=1, size=size, minimum=size, maximum=size))
+    fleet = FleetPlan(size=size, minimum=size, maximum=size)
+    outcome = play(1, lambda _: Plan(seed=1, fleets=(fleet,)))
     assert outcome.violation == ""
     assert outcome.runs == 1
 
 
 def test_seeds_draw_many_kinds_of_schedules():
     plans = [draw(seed) for seed in range(300)]
-    assert {plan.size for plan in plans} > {1, 2, 3}
-    assert max(plan.size for plan in plans) > 50
-    assert {len(plan.waves) for plan in plans} == {1, 2, 3, 4}
+    fleets = [fleet for plan in plans for fleet in plan.fleets]
+    assert {fleet.size for fleet in fleets} > {1, 2, 3}
+    assert max(fleet.size for fleet in fleets) > 50
+    assert {len(fleet.waves) for fleet in fleets} == {1, 2, 3, 4}
+    assert {fleet.shape for fleet in fleets} == set(SHAPES)
+    assert {fleet.soak_seconds > 0 for fleet in fleets} == {True, False}
+    assert {len(plan.fleets) for plan in plans} == {1, 2}
+    assert {plan.replace for plan in plans} == {plan.drains_outside for plan in plans} == {True, False}
     assert any(plan.calm for plan in plans)
     assert {kind for plan in plans for kind in plan.kinds} > {"scale_out", "crash", "end_run_zombie"}
     assert {fault["fault"] for plan in plans for fault in plan.call_faults} == {

@@ -16,7 +16,8 @@ from unittest.mock import patch
 
 from bakeroll.core.rollout import capacity, fleet, journal
 from bakeroll.core.rollout.drains import receipts
-from bakeroll.core.rollout.waves import await_capacity, raising, retire, settle
+from bakeroll.core.rollout.rollback import begin as back
+from bakeroll.core.rollout.waves import FleetStep, await_capacity, raising, retire, settle
 from tools.chaos.schedule import play
 
 
@@ -54,10 +55,12 @@ MUTATIONS = (
     Mutation(2, "hold new instances for old ones", fleet.Fleet, "old", property(lambda self: self.counted)),
     Mutation(3, "believe every receipt", receipts.Receipt, "empty", property(lambda _self: True)),
     Mutation(4, "give no size back", settle, "sizes_after", lambda now, *_: (now.minimum, now.maximum)),
+    Mutation(4, "believe pictures of the past", FleetStep, "_unsettled", lambda *_: None),
     Mutation(4, "overwrite what people set", raising, "set_by_others", lambda _now, before, _surge: before),
     Mutation(4, "count as ours what a policy added", raising, "shifted", lambda *_: None),
     Mutation(5, "ask nobody who holds the journal", journal.Ledger, "_insist", lambda *_: None),
     Mutation(6, "forget what was raised already", capacity, "surge_left", lambda *_: 0),
+    Mutation(7, "go back to nothing", back, "target_of", lambda *_: None),
     Mutation(7, "say nothing of why", await_capacity.AwaitCapacity, "_too_late", lambda *_: "failed"),
 )
 
