@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from bakeroll.core.rollout.emptying import OnFailure
+from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Journal
 from bakeroll.core.rollout.waves import FleetStep
 
@@ -30,6 +31,9 @@ class BackStep(FleetStep):
 
     def _deadline(self, step: str) -> float:
         return self._ledger.deadline(self._name, deadline_name(step), self._timeout)
+
+    def _check_target(self, fleet: Fleet, image_id: str | None) -> None:
+        """Take whatever the group launches: it is pointed back."""
 
     def _share(self, record: FleetRecord) -> str:  # noqa: ARG002
         return ALL

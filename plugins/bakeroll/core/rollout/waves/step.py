@@ -7,7 +7,7 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from bakeroll.core.aws import Clients
-from bakeroll.core.errors import FleetError
+from bakeroll.core.errors import FleetError, MovedError
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Ledger, Surge, deadline_name
@@ -45,14 +45,30 @@ class FleetStep(ABC):
         """Take a fresh picture and decide."""
 
     def _picture(self) -> tuple[Fleet, FleetRecord]:
-        records = self._ledger.read().fleets
+        journal = self._ledger.read()
+        records = journal.fleets
         if self._name not in records:
             raise FleetError(
                 f"fleet {self._name} is not in the journal: Terraform's output `fleets` has only "
                 f"{', '.join(sorted(records)) or 'nothing'}; name the same fleets in both"
             )
         record = records[self._name]
-        return fleets.describe(self._clients, self._name, record.group, self._replaced(record)), record
+        fleet = fleets.describe(self._clients, self._name, record.group, self._replaced(record))
+        self._check_target(fleet, journal.image_id)
+        return fleet, record
+
+    def _check_target(self, fleet: Fleet, image_id: str | None) -> None:
+        """Make sure that the group launches what is rolled out: else the old would be taken for the new.
+
+        :param image_id: the image that was applied; None if none was.
+        :raises MovedError: if it launches something else.
+        """
+        if image_id and fleet.image_id != image_id:
+            raise MovedError(
+                f"fleet {fleet.name}: {fleet.group} launches image {fleet.image_id or 'unknown'}, and image "
+                f"{image_id} is rolled out: somebody changed that meanwhile, perhaps by a Terraform run by "
+                "hand; find out why, then start a new run"
+            )
 
     def _replaced(self, record: FleetRecord) -> Collection[str]:
         """Return the instances that are old whatever they were launched from."""
