@@ -105,22 +105,27 @@ def running(build: Path) -> dict[int, str]:
     return _with_descendants(found, parents)
 
 
-def stop(build: Path, grace_seconds: float = GRACE_SECONDS) -> list[str]:
+def stop(build: Path, grace_seconds: float = GRACE_SECONDS, *, only: str | None = None) -> list[str]:
     """End every service of this clone, first gently, and what is left after the grace time at once.
 
     :param build: the demo's folder.
     :param grace_seconds: how long they may take to finish.
+    :param only: the one service to end; None for all.
     :return: the names of the services that ran.
     :raises DemoError: if something cannot be ended.
     """
-    stopped = running(build)
+    stopped = _chosen(build, only)
     _signal(stopped, signal.SIGTERM, grace_seconds)
     for _ in range(5):  # what was being started while we looked shows up in the next look
-        left = running(build)
+        left = _chosen(build, only)
         if not left:
             return sorted(set(stopped.values()))
         _signal(left, signal.SIGKILL, 5.0)
-    raise DemoError(f"processes that cannot be ended: {running(build)}")
+    raise DemoError(f"processes that cannot be ended: {_chosen(build, only)}")
+
+
+def _chosen(build: Path, only: str | None) -> dict[int, str]:
+    return {pid: name for pid, name in running(build).items() if only in {None, name}}
 
 
 def _signal(processes: Mapping[int, str], number: signal.Signals, wait_seconds: float) -> None:

@@ -235,15 +235,27 @@ def sandbox(settings: Settings, command: str, say: Callable[[str], None]) -> Non
 
 def _serve(settings: Settings, facts: Environment) -> Path:
     """Make the application's repository and serve it; start the collector."""
-    plain = {**os.environ, "PYTHONUNBUFFERED": "1"}
-    collector = ["--port", str(settings.collector_port), "--file", str(settings.collected)]
-    services.start("collector", [sys.executable, "-m", "demo.collector", *collector], plain, settings.build)
+    start_collector(settings)
     settings.repositories.mkdir(parents=True)
     working_tree = settings.repositories / facts.repository_name
     repository.create(working_tree, repository.download_wheels(_cache() / "wheels"))
     command = repository.daemon_command(settings.repositories, address=HOST, port=facts.repository_port)
-    services.start("git-daemon", command, plain, settings.build)
+    services.start("git-daemon", command, _plain(), settings.build)
     return working_tree
+
+
+def start_collector(settings: Settings) -> services.Service:
+    """Start what takes the instances' log lines, also once more.
+
+    :param settings: folders and ports.
+    """
+    options = ["--port", str(settings.collector_port), "--file", str(settings.collected)]
+    argv = [sys.executable, "-m", "demo.collector", *options]
+    return services.start("collector", argv, _plain(), settings.build)
+
+
+def _plain() -> dict[str, str]:
+    return {**os.environ, "PYTHONUNBUFFERED": "1"}
 
 
 def _cache() -> Path:

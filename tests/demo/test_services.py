@@ -70,6 +70,14 @@ def test_services_outlive_a_starter_that_is_killed_and_are_found(tmp_path: Path)
     assert services.stop(tmp_path) == ["left"]
 
 
+def test_one_service_is_stopped_alone(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        services.start(name, ["sleep", "600"], dict(os.environ), tmp_path)
+    assert services.stop(tmp_path, only="one") == ["one"]
+    assert list(services.running(tmp_path).values()) == ["other"]
+    services.stop(tmp_path)
+
+
 def test_another_clones_services_are_left_alone(tmp_path: Path) -> None:
     mine, other = tmp_path / "build", tmp_path / "build-2"
     services.start("sleeper", ["sleep", "600"], dict(os.environ), other)

@@ -17,6 +17,7 @@ from demo.airflow_client import Task
 from demo.log_lines import Comparison
 from demo.settings import DAG_ID, Settings
 from demo.stage import Stage
+from sandbox.client import Client
 from tests.end_to_end.conftest import own_settings, require_everything
 from tests.kills import inventory, processes
 
@@ -24,8 +25,9 @@ HEARTBEAT_TIMEOUT = 30
 """Seconds until the scheduler takes a task that says nothing for dead; Airflow's default is 300."""
 PATIENCE_SECONDS = 600.0
 LOOK_SECONDS = 0.02
-WAITING = ("web.wave_1.await_capacity", "web.wave_1.drain")
-"""Steps that wait in the triggerer; which of them waits long enough to be hit differs."""
+SERVICES = ("triggerer", "scheduler")
+AWAITED, DRAINED = "web.wave_1.await_capacity", "web.wave_1.drain"
+"""Scale-out and drain as they wait in the triggerer."""
 
 Ready = Callable[[], bool]
 
@@ -105,26 +107,27 @@ class Kills:
             assert time.monotonic() < deadline, f"{task_id} was not reached"
             time.sleep(LOOK_SECONDS)
 
-    def kill_airflow(self, run_id: str, name: str) -> None:
-        """Kill one of Airflow's own processes while a task of the rollout is deferred, and start it again.
+    def kill_airflow(self, run_id: str, task_id: str) -> None:
+        """Kill triggerer and scheduler while a task is deferred, and start them again.
 
-        :param name: such as `scheduler`; its children, the workers, die with it.
+        The workers are the scheduler's children and die with it.
         """
-        self._await(lambda: self._deferred(run_id) is not None, f"a task to be deferred for the {name}")
-        task = self._deferred(run_id)
-        mine = services.running(self.settings.build)
-        doomed = min(pid for pid, service in mine.items() if service == f"airflow-{name}")
-        count = len(processes.kill_hard(doomed, with_parent=False))
-        self._note(name, task, count)
-        airflow.start_process(self.settings, self.running.variables, name)
+        self._await(lambda: self._deferred(run_id, task_id) is not None, f"{task_id} to be deferred")
+        for name in SERVICES:
+            task = self._deferred(run_id, task_id)
+            mine = services.running(self.settings.build)
+            doomed = min(pid for pid, service in mine.items() if service == f"airflow-{name}")
+            count = len(processes.kill_hard(doomed, with_parent=False))
+            self._note(f"{name} during {task_id}", task, count)
+            airflow.start_process(self.settings, self.running.variables, name)
 
     def _task(self, run_id: str, task_id: str) -> Task | None:
         tasks = self.running.client.tasks(DAG_ID, run_id)
         return next((task for task in tasks if task.task_id == task_id), None)
 
-    def _deferred(self, run_id: str) -> Task | None:
+    def _deferred(self, run_id: str, task_id: str) -> Task | None:
         tasks = self.running.client.tasks(DAG_ID, run_id)
-        return next((one for one in tasks if one.state == "deferred" and one.task_id in WAITING), None)
+        return next((one for one in tasks if one.state == "deferred" and one.task_id == task_id), None)
 
     def _note(self, what: str, task: Task | None, count: int) -> None:
         self.killed.append(Killed(what, task.state if task else None, count))
@@ -237,8 +240,14 @@ def retried(kills: Kills) -> None:
         "terraform.apply",
         lambda: terraform_at("apply", settings) and inventory.template_versions(settings) > versions,
     )
-    kills.kill_airflow(run_id, "triggerer")
-    kills.kill_airflow(run_id, "scheduler")
+    faults = Client(settings.sandbox_port)
+    # Both waits last until they were hit: new instances do not get healthy, and then nobody takes the lines.
+    faults.set_fault(fault="unhealthy", image=inventory.newest_image(settings), reason="Target.Timeout")
+    kills.kill_airflow(run_id, AWAITED)
+    services.stop(settings.build, only="collector")
+    faults.clear_faults()
+    kills.kill_airflow(run_id, DRAINED)
+    stage.start_collector(settings)
     kills.finish("retried", run_id)
 
 

@@ -87,6 +87,14 @@ def template_versions(settings: Settings) -> int:
     return sum(each["LatestVersionNumber"] for each in found)
 
 
+def newest_image(settings: Settings) -> str:
+    """Name the image of the newest version of the fleet's launch template."""
+    found = client(settings, "ec2").describe_launch_template_versions(
+        LaunchTemplateName=f"{ENVIRONMENT}-{FLEET}", Versions=["$Latest"]
+    )
+    return str(found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"])
+
+
 def drain_commands(settings: Settings) -> set[str]:
     """Name the drain commands that were ever sent."""
     found = client(settings, "ssm").list_commands()["Commands"]

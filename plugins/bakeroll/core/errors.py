@@ -27,6 +27,7 @@
     └── RetryableError              the same call may succeed a little later
         ├── RepositoryError         a git repository did not answer
         ├── ToolInterruptedError    a tool was told to stop, or killed, before it was done
+        ├── MovedError              a group launches something else than what is rolled out
         ├── LeaseLostError          a bake's lease was not renewed in time and somebody else bakes
         └── LeftOverError           what a killed bake left cannot be removed yet
 
@@ -134,6 +135,10 @@ class ToolInterruptedError(RetryableError):
 
 class RepositoryError(RetryableError):
     """A git repository did not answer."""
+
+
+class MovedError(RetryableError):
+    """A group launches something else than what is rolled out, as far as AWS shows it yet."""
 
 
 class LeaseLostError(RetryableError):

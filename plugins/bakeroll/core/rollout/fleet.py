@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -63,7 +64,10 @@ class Instance:
 
 @dataclass(frozen=True)
 class Fleet:
-    """One Auto Scaling group at one moment."""
+    """One Auto Scaling group at one moment.
+
+    :ivar image_id: what the group launches now; empty where its launch template names no image.
+    """
 
     name: str
     group: str
@@ -76,6 +80,7 @@ class Fleet:
     suspended: frozenset[str]
     target_groups: tuple[str, ...]
     instances: tuple[Instance, ...] = field(repr=False)
+    image_id: str = ""
 
     @cached_property
     def counted(self) -> tuple[Instance, ...]:
@@ -175,6 +180,7 @@ def describe(clients: Clients, name: str, group: str, replaced: Collection[str] 
             _instance(instance, versions, data, healths.get(instance["InstanceId"], ()), replaced)
             for instance in instances
         ),
+        image_id=json.loads(data).get("ImageId", ""),
     )
 
 

@@ -232,6 +232,7 @@ def test_a_fleet_with_nothing_before_whose_capacity_is_raised_keeps_the_journal(
     w.run(begin_rollback(w))
     w.run(back(w, Restore))
     assert "the journal stays open" in end(w.clients, w.ledger, BUCKET)
+    applied(w, w.made.image_id)
     w.release(w.made.image_id)
     w.settle(60)
     w.roll()  # the next run goes on

@@ -50,7 +50,7 @@ class Gate(FleetStep):
         self._soak = gate.soak.total_seconds()
         self._address: Address | None = None
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Look at everything that is asked for; one fault is the end."""
         fleet, record = self._picture()
         if not self._gate.asks:

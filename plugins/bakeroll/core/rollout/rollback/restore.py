@@ -30,7 +30,7 @@ class Restore(BackStep):
     meanwhile, a launch of the bad version that was on its way for example, is seen and mended.
     """
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Decide what is first; the result is what went, in chunks; None: there is nothing to go back to."""
         try:
             return self._restore()
@@ -166,10 +166,10 @@ class _Remove(BackStep, Retire):
 class SettleBack(BackStep, Settle):
     """Give back minimum, maximum, protection and processes, and see the whole fleet at the version before."""
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Decide what is still to be given back; a group that was moved forward again is told."""
         try:
-            return super().look()
+            return super()._look()
         except PointedElsewhereError as found:
             return self._elsewhere(found)
 

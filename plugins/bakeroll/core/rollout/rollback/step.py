@@ -46,17 +46,14 @@ class BackStep(FleetStep):
     def _deadline(self, step: str) -> float:
         return self._ledger.deadline(self._name, deadline_name(step), self._timeout)
 
-    def _picture(self) -> tuple[Fleet, FleetRecord]:
-        """Take a picture.
+    def _check_target(self, fleet: Fleet, record: FleetRecord, journal: Journal) -> None:  # noqa: ARG002
+        """Make sure that the group launches what ran before: what is current else is what has to go.
 
-        :raises PointedElsewhereError: if the group launches something else than what ran before: what is
-            current then is the very version that has to go.
+        :raises PointedElsewhereError: if it does not.
         """
-        fleet, record = super()._picture()
         target = target_of(record)
         if target and not points_at(fleet, target):
             raise PointedElsewhereError(fleet, target)
-        return fleet, record
 
     def _share(self, record: FleetRecord) -> str:  # noqa: ARG002
         return ALL

@@ -26,7 +26,7 @@ def spare(fleet: Fleet, record: FleetRecord) -> int:
 class Withdraw(BackStep):
     """Withdraw spare capacity without an instance."""
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Decide what is to be done for it; done if there is no such capacity, or no more."""
         fleet, record = self._picture()
         surge = record.surge

@@ -19,7 +19,7 @@ class AwaitCapacity(FleetStep):
     next_step = "The old instances serve on; mend that"
     """What the person who reads of a failure does next."""
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Count what serves; give up when AWS says that it cannot come, or when time is up."""
         fleet, record = self._picture()
         wanted = share_of(live_target(fleet, record), self._share(record))

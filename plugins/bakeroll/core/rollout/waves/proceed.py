@@ -19,7 +19,7 @@ class Proceed(FleetStep):
     back because another fleet failed meanwhile.
     """
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Wait, until there is nothing to wait for any more."""
         self._ledger.read()
         left = self._deadline("proceed") - self._ledger.now()

@@ -30,7 +30,7 @@ DRAIN_CHUNK = 50
 class Retire(RaisingStep):
     """Terminate this wave's old instances by name, as many as the floor allows, one after the other."""
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Decide which instance may go next; the result is the ids that went, in chunks for draining."""
         fleet, record = self._picture()
         surge = record.surge

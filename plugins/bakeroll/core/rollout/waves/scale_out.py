@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bakeroll.core.rollout.waves.raising import RaisingStep
-from bakeroll.core.rollout.waves.step import SETTLE_SECONDS
+from bakeroll.core.rollout.waves.step import NotShownError
 from bakeroll.core.steps import Decision, Done, Wait
 
 
 class ScaleOut(RaisingStep):
     """Raise the minimum so that AWS launches this wave's new instances beside the old ones."""
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Decide whether capacity is still to be raised."""
         fleet, record = self._picture()
         if not fleet.old:
@@ -26,10 +26,5 @@ class ScaleOut(RaisingStep):
 
     def _just_applied(self) -> Wait | None:
         """Wait before believing that nothing is to be done; None if AWS had time to show what was applied."""
-        applied_at = self._ledger.read().applied_at
-        left = (applied_at or 0.0) + SETTLE_SECONDS - self._ledger.now()
-        if left <= 0:
-            return None
-        return Wait(
-            f"{left:.0f} s, as AWS may still show the group as it was before the apply", self._ledger.read
-        )
+        left = self._since_apply(self._ledger.read())
+        return Wait(str(NotShownError(left)), self._ledger.read) if left else None

@@ -16,7 +16,7 @@ PROTECTION_CHUNK = 50
 class Settle(FleetStep):
     """Give back minimum, maximum, protection and processes, and see the whole fleet current."""
 
-    def look(self) -> Decision:
+    def _look(self) -> Decision:
         """Decide what is still to be given back, then whether the fleet is as it should be."""
         fleet, record = self._picture()
         if fleet.old:

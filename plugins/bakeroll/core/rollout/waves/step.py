@@ -7,15 +7,25 @@ from collections.abc import Collection, Sequence
 from datetime import timedelta
 
 from bakeroll.core.aws import Clients
-from bakeroll.core.errors import FleetError
+from bakeroll.core.errors import FleetError, MovedError
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.fleet import Fleet
-from bakeroll.core.rollout.journal import FleetRecord, Ledger, Surge, deadline_name
+from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger, Surge, deadline_name
 from bakeroll.core.steps import Decision, Wait
 
 SETTLE_SECONDS = 15.0
 """How long a describe may still show what was there before a change: AWS's describes are eventually
 consistent (https://docs.aws.amazon.com/ec2/latest/devguide/eventual-consistency.html), and give no bound."""
+
+
+class NotShownError(Exception):
+    """AWS may still show a group as it was before the apply.
+
+    :param seconds: for how long.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__(f"{seconds:.0f} s, as AWS may still show the group as it was before the apply")
 
 
 class FleetStep(ABC):
@@ -44,19 +54,50 @@ class FleetStep(ABC):
         self._timeout = timeout.total_seconds()
         self._waves = waves
 
-    @abstractmethod
     def look(self) -> Decision:
+        """Take a fresh picture and decide; a group that does not show yet what was applied is waited for."""
+        try:
+            return self._look()
+        except NotShownError as error:
+            return Wait(str(error), self._ledger.read)
+
+    @abstractmethod
+    def _look(self) -> Decision:
         """Take a fresh picture and decide."""
 
     def _picture(self) -> tuple[Fleet, FleetRecord]:
-        records = self._ledger.read().fleets
+        journal = self._ledger.read()
+        records = journal.fleets
         if self._name not in records:
             raise FleetError(
                 f"fleet {self._name} is not in the journal: Terraform's output `fleets` has only "
                 f"{', '.join(sorted(records)) or 'nothing'}; name the same fleets in both"
             )
         record = records[self._name]
-        return fleets.describe(self._clients, self._name, record.group, self._replaced(record)), record
+        fleet = fleets.describe(self._clients, self._name, record.group, self._replaced(record))
+        self._check_target(fleet, record, journal)
+        return fleet, record
+
+    def _check_target(self, fleet: Fleet, record: FleetRecord, journal: Journal) -> None:  # noqa: ARG002
+        """Make sure that the group launches what is rolled out: else the old would be taken for the new.
+
+        :raises NotShownError: if it does not, but was changed a moment ago.
+        :raises MovedError: if it launches something else.
+        """
+        image_id = journal.image_id
+        if not image_id or fleet.image_id == image_id:
+            return
+        if left := self._since_apply(journal):
+            raise NotShownError(left)
+        raise MovedError(
+            f"fleet {fleet.name}: {fleet.group} launches image {fleet.image_id or 'unknown'}, and image "
+            f"{image_id} is rolled out: somebody changed that meanwhile, perhaps by a Terraform run by "
+            "hand; find out why, then start a new run"
+        )
+
+    def _since_apply(self, journal: Journal) -> float:
+        """Return for how long AWS may still show groups as they were before the apply, in seconds."""
+        return max(0.0, (journal.applied_at or 0.0) + SETTLE_SECONDS - self._ledger.now())
 
     def _replaced(self, record: FleetRecord) -> Collection[str]:
         """Return the instances that are old whatever they were launched from."""
