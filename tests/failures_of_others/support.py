@@ -65,6 +65,8 @@ __all__ = [
 TEMPLATE, HOOK = "lt-0123456789abcdef0", "drain"
 TARGETS = "arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:targetgroup/web/1"
 SICK = CheckResult(healthy=False, reason="Target.ResponseCodeMismatch", description="codes: [500]")
+RUNS_AWAY = 200
+"""No test here has reason to want so many instances."""
 CHANGES = ("Create", "Delete", "Update", "Put", "Set", "Suspend", "Resume", "Terminate", "Complete", "Send")
 """How names of calls begin that change something."""
 
@@ -95,6 +97,7 @@ class Wire:
         answer = perform()
         self.made.append(call)
         self.highest = max(self.highest, self.aws.account.groups.get("web").desired)
+        assert self.highest <= RUNS_AWAY, "desired capacity is raised again and again"
         if self.kill(call):
             raise KilledError(call.operation)
         return answer
