@@ -69,12 +69,25 @@ class DirectEc2:
     def describe_images(self, params: Params) -> dict[str, Any]:
         """Describe images that were given tags, by id."""
         ids = params.get("ImageIds") or list(self.image_tags)
+        for wanted in params.get("Filters", ()):
+            ids = [each for each in ids if self._is(each, wanted["Name"], wanted["Values"])]
         return {
             "Images": [
                 {"ImageId": each, "State": "available", "Tags": _tags(self.image_tags.get(each, {}))}
                 for each in ids
             ]
         }
+
+    def _is(self, image_id: str, name: str, values: list[str]) -> bool:
+        """Tell whether an image meets one filter (EC2 API reference, DescribeImages)."""
+        if name == "image-id":
+            return image_id in values
+        if name == "state":
+            return "available" in values
+        if name.startswith("tag:"):
+            return self.image_tags.get(image_id, {}).get(name.removeprefix("tag:")) in values
+        what = f"The direct account does not model the filter {name} of DescribeImages."
+        raise ServiceError("InvalidParameterValue", what)
 
     def create_tags(self, params: Params) -> dict[str, Any]:
         """Tag images."""

@@ -246,7 +246,7 @@ class FleetInvariants:
         wanted = call.params.get("DesiredCapacity")
         if not back or "Launch" not in group.suspended:
             raise ViolationError(2, f"{call.operation} writes desired capacity")
-        if int(wanted) < len(self._truth.counting()):
+        if wanted is None or int(wanted) < len(self._truth.counting()):
             raise ViolationError(2, f"desired capacity {wanted} lets AWS choose whom to terminate")
 
     def _resized(self, actor: Actor, *, withdraws: bool) -> None:

@@ -7,6 +7,7 @@ DAG to as well.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -117,7 +118,7 @@ class Run(DagRun):
             if task.mapped:
                 yield from self._mapped(what, task, arguments, result)
             elif task.step == "proceed":
-                yield from self._task(what, lambda task=task, name=name: self._proceed(name, task))
+                yield from self._task(what, partial(self._proceed, name, task))
             else:
                 result = yield from self._step_task(what, task.step, arguments)
 

@@ -8,10 +8,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
+from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bakeroll.core.errors import BakerollError
+from bakeroll.core.layers import images
 from sandbox.direct import Call
 from tools.chaos.agenda import Agenda, Process
 from tools.chaos.invariants import ViolationError
@@ -19,7 +21,7 @@ from tools.chaos.others import Others
 from tools.chaos.outside import OutsideDrains
 from tools.chaos.plan import Plan, draw
 from tools.chaos.runs import Run
-from tools.chaos.world import KilledError, World
+from tools.chaos.world import ENVIRONMENT, KilledError, World
 
 LONGEST_RUN_SECONDS = 12 * 3600.0
 MOST_RUNS = 8
@@ -127,6 +129,7 @@ class Schedule:
                 self._judge_red(run, error)
                 continue
             self.world.invariants.ended(self.world.last_journal, image_id=run.image_id)
+            self._insist_on_tag(run.image_id, images.RELEASED)
             self._serves = run.image_id
             for truth in self.world.truths.values():
                 truth.replaced = set()
@@ -189,6 +192,7 @@ class Schedule:
             self.world.invariants.red(error)
         if run.rolled_back:
             self.world.invariants.ended(self.world.last_journal, image_id=self._serves)
+            self._insist_on_rejection(self.world.last_journal)
             self._after_rollback()
         elif self.world.calm:
             self._red_since_calm += 1
@@ -200,6 +204,22 @@ class Schedule:
             self._mend()
         # Somebody looks at it some time later.
         self.world.aws.clock.advance(self._chance.choice([1.0, 70.0, 600.0]))
+
+    def _insist_on_rejection(self, journal: dict[str, Any] | None) -> None:
+        """Check that what was tried and failed is not deployed again by itself."""
+        rollback = (journal or {}).get("rollback") or {}
+        if journal and rollback.get("reject"):
+            self._insist_on_tag(journal["image_id"], images.REJECTED)
+        elif journal and journal["image_id"] not in {None, self._serves} and self._was_tried(journal):
+            raise ViolationError(7, f"{journal['image_id']} was tried and is not rejected")
+
+    def _was_tried(self, journal: dict[str, Any]) -> bool:
+        return any(fleet["retired"] or fleet["exposure"] for fleet in journal["fleets"].values())
+
+    def _insist_on_tag(self, image_id: str, wanted: str) -> None:
+        found = self.world.aws.ec2.image_tags[image_id].get(f"bakeroll:{ENVIRONMENT}")
+        if found != wanted:
+            raise ViolationError(7, f"{image_id} is tagged {found} and not {wanted}")
 
     def _end_held(self) -> None:
         """Let a person end machines that no agent will ever answer for."""
