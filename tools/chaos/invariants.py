@@ -123,6 +123,10 @@ class Invariants:
         """Check what a call has done."""
         if call.operation in ACTING["autoscaling"] and (fleet := self._fleet(call)):
             fleet.after(actor, call)
+        if call.operation == "PutObject" and actor.rolls:
+            journal = next(iter(self._truths.values())).journal() or {"fleets": {}}
+            for name, record in journal["fleets"].items():
+                self._fleets[name].intended(actor, record["surge"])
 
     def shown(self, call: Call) -> dict[str, Seen] | Healthy | None:
         """Return what the answer to a call shows now."""
@@ -225,6 +229,13 @@ class FleetInvariants:
                 truth.targets += 1
             self._resized(actor, withdraws="DesiredCapacity" in call.params)
         self._not_doubled()
+
+    def intended(self, actor: Actor, surge: dict[str, Any] | None) -> None:
+        """Look at an intent: a size that somebody set since the picture, to the very number, is taken for ours."""
+        group, seen = self._truth.group, actor.see(self._truth.name)
+        if surge and surge["minimum"] == group.min_size != seen.minimum and seen.expected_minimum:
+            self._truth.expected.minimum |= seen.expected_minimum
+            self._truth.expected.low -= max(0, group.desired - seen.desired)
 
     def picture(self) -> Seen:
         """Return what a look at the group shows now."""

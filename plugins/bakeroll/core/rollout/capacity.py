@@ -95,12 +95,12 @@ def shifted(fleet: Fleet, before: Before | None, surge: Surge) -> Surge | None:
     """
     if surge.applied or surge.base is None or fleet.minimum != surge.previous:
         return None
-    if capacity(fleet) == surge.base or _was_raised(fleet, before, surge):
+    if capacity(fleet) == surge.base or was_raised(fleet, before, surge):
         return None
     return surge_upon(fleet, surge.amount, surge.minimum - surge.base)
 
 
-def _was_raised(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+def was_raised(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
     """Tell whether capacity was raised already, and somebody has changed the minimum since.
 
     The same call protects new instances. (Where they were protected anyhow, AWS shows no difference between
@@ -133,7 +133,7 @@ def with_theirs(fleet: Fleet, record: FleetRecord, surge: Surge) -> Surge:
         update = {"maximum": max(fleet.maximum, surge.minimum), "maximum_before": fleet.maximum}
     if surge.owns(fleet.minimum):
         return surge.model_copy(update=update)
-    if not surge.applied and surge.base is not None and not _was_raised(fleet, record.before, surge):
+    if not surge.applied and surge.base is not None and not was_raised(fleet, record.before, surge):
         return surge_upon(fleet, surge.amount, surge.minimum - surge.base)
     update["previous"] = fleet.minimum
     if fleet.minimum > surge.minimum:
