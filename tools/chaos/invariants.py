@@ -201,6 +201,7 @@ class FleetInvariants:
         self._desired_before = 0
         self._sizes_before = (0, 0)
         self._desired_at_end = 0
+        self._intent: tuple[int, int, int] | None = None
 
     def before(self, actor: Actor, call: Call, journal: dict[str, Any] | None) -> None:
         """Check what a call is about to do.
@@ -233,6 +234,10 @@ class FleetInvariants:
     def intended(self, actor: Actor, surge: dict[str, Any] | None) -> None:
         """Look at an intent: a size that somebody set since the picture, to the very number, is taken for ours."""
         group, seen = self._truth.group, actor.see(self._truth.name)
+        intent = surge and (surge["minimum"], surge["previous"], surge["amount"])
+        if intent == self._intent:
+            return
+        self._intent = intent
         if surge and surge["minimum"] == group.min_size != seen.minimum and seen.expected_minimum:
             self._truth.expected.minimum |= seen.expected_minimum
             self._truth.expected.low -= max(0, group.desired - seen.desired)
