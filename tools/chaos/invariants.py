@@ -232,7 +232,7 @@ class FleetInvariants:
         self._not_doubled()
 
     def intended(self, actor: Actor, surge: dict[str, Any] | None) -> None:
-        """Look at an intent: a size that somebody set to the very number since the picture is taken for ours."""
+        """Look at an intent: a size that somebody set to the very number since is taken for ours."""
         group, seen = self._truth.group, actor.see(self._truth.name)
         intent = (surge["minimum"], surge["previous"], surge["amount"]) if surge else None
         if intent == self._intent:
