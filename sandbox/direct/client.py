@@ -48,6 +48,10 @@ Answered = Callable[[Call, Answer], object]
 READ_TIMEOUT_SECONDS = 60.0
 """botocore's own."""
 
+MOST_KNOWN = 10_000
+_VALID: set[tuple[str, str]] = set()
+"""Calls whose parameters are known to be good."""
+
 
 def straight(_call: Call, perform: Callable[[], Answer]) -> Answer:
     """Perform a call and do nothing else."""
@@ -118,11 +122,20 @@ class DirectClient:
         return Paginator(getattr(self, name), config, operation)
 
     def _call(self, operation: OperationModel, **params: Any) -> Answer:
-        _validate(operation, params)
         call = Call(self._service, operation.name, params, self._principal)
+        self._validate(operation, params)
         answer = self._retries.run(operation, lambda: self._try(call))
         self._answered(call, answer)
         return answer
+
+    def _validate(self, operation: OperationModel, params: Params) -> None:
+        """Check parameters as botocore does; the same ones once, as rollouts look at the same things often."""
+        key = (f"{self._service}:{operation.name}", str(params))
+        if key not in _VALID:
+            _validate(operation, params)
+            if len(_VALID) > MOST_KNOWN:
+                _VALID.clear()
+            _VALID.add(key)
 
     def _try(self, call: Call) -> Answer:
         try:

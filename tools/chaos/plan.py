@@ -130,8 +130,8 @@ def _fleet(chance: Random, most: int) -> FleetPlan:
 
     :param most: its largest size.
     """
-    # Small fleets meet most of the rare cases, large ones cost most of the time: evenly by magnitude.
-    size = min(most, max(1, round(most ** chance.random())))
+    # Small fleets meet most of the rare cases, large ones cost most of the time.
+    size = min(most, max(1, round(most ** (chance.random() ** 2))))
     return FleetPlan(
         size=size,
         minimum=min(size, chance.choice([0, 1, size // 2, size, size])),

@@ -252,7 +252,7 @@ class World:
 
     def _settings(self, fleet: FleetPlan) -> dict[str, Any]:
         settings = {
-            "capacity_timeout": "10m",
+            "capacity_timeout": "5m",
             "waves": [int(one) if one.isdigit() else one for one in fleet.waves],
             "drain": {
                 "timeout": "2m",

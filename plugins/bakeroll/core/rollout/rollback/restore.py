@@ -183,4 +183,4 @@ class SettleBack(BackStep, Settle):
             raise RollbackError(
                 f"fleet {self._name}: {found}: somebody moved it forward; clear the fleet's restore"
             )
-        return Wait(f"{found}, {self._passed(deadline)}", self._ledger.read)
+        return Wait(f"{found}, {self._passed(deadline)}")

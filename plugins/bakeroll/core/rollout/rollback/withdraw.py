@@ -52,7 +52,7 @@ class Withdraw(BackStep):
         if LAUNCH not in fleet.suspended:
             return Act(f"suspend {LAUNCH}", lambda: self._suspend(fleet))
         if health.launches_under_way(self._clients.autoscaling, fleet.group):
-            return Wait("a launch that had begun is waited for", self._ledger.read)
+            return Wait("a launch that had begun is waited for")
         intended = surge.model_copy(
             update={
                 "withdrawing": amount,

@@ -38,7 +38,7 @@ class AwaitCapacity(FleetStep):
         if self._ledger.now() >= deadline:
             raise CapacityError(self._too_late(fleet, wanted, launches))
         latest = f"; last failed launch: {launches[0].message}" if launches else ""
-        return Wait(f"{fleet.progress(wanted)}, {self._passed(deadline)}{latest}", self._ledger.read)
+        return Wait(f"{fleet.progress(wanted)}, {self._passed(deadline)}{latest}")
 
     def _too_late(self, fleet: Fleet, wanted: int, launches: Sequence[health.FailedLaunch]) -> str:
         unready = [instance for instance in fleet.current if not fleet.ready(instance)]

@@ -28,7 +28,7 @@ class Proceed(FleetStep):
                 f"fleet {self._name}: nobody answered within {self._timeout / 3600:.0f} h after wave "
                 f"{self._wave}, so the rollout is aborted; start a new run"
             )
-        return Wait(f"a person is asked whether wave {self._wave + 1} may begin", self._ledger.read)
+        return Wait(f"a person is asked whether wave {self._wave + 1} may begin")
 
     def through(self) -> str:
         """Say what the wave came to, for the person who is asked."""

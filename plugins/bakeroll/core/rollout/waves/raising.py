@@ -39,9 +39,7 @@ class RaisingStep(FleetStep):
             return None
         if fleet.desired < surge.minimum:
             passed = self._passed(self._deadline("await_capacity"))
-            return Wait(
-                f"AWS raises desired capacity {fleet.desired} -> {surge.minimum}, {passed}", self._ledger.read
-            )
+            return Wait(f"AWS raises desired capacity {fleet.desired} -> {surge.minimum}, {passed}")
         applied = surge.model_copy(update={"applied": True})
         return Act("note that capacity is raised", lambda: self._change(surge, {"surge": applied}))
 

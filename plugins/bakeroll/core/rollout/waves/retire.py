@@ -159,8 +159,7 @@ class Retire(RaisingStep):
             )
         return Wait(
             f"{waiting} old instances wait: {fleet.ready_count} healthy, floor {live}, "
-            f"{self._passed(deadline)}",
-            self._ledger.read,
+            f"{self._passed(deadline)}"
         )
 
     def _intend(self, record: FleetRecord, surge: Surge, names: list[str]) -> None:

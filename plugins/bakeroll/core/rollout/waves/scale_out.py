@@ -27,4 +27,4 @@ class ScaleOut(RaisingStep):
     def _just_applied(self) -> Wait | None:
         """Wait before believing that nothing is to be done; None if AWS had time to show what was applied."""
         left = self._since_apply(self._ledger.read())
-        return Wait(str(NotShownError(left)), self._ledger.read) if left else None
+        return Wait(str(NotShownError(left))) if left else None

@@ -47,7 +47,7 @@ class Settle(FleetStep):
                 f"fleet {fleet.name}: {fleet.progress(fleet.desired)} at the end of the rollout; "
                 "look at the scaling activities of the group"
             )
-        return Wait(f"{fleet.progress(fleet.desired)}, {self._passed(deadline)}", self._ledger.read)
+        return Wait(f"{fleet.progress(fleet.desired)}, {self._passed(deadline)}")
 
     def _give_back(self, fleet: Fleet, record: FleetRecord, before: Before) -> Decision:
         surge = record.surge

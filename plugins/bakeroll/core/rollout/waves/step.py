@@ -59,7 +59,7 @@ class FleetStep(ABC):
         try:
             return self._look()
         except NotShownError as error:
-            return Wait(str(error), self._ledger.read)
+            return Wait(str(error))
 
     @abstractmethod
     def _look(self) -> Decision:
@@ -130,10 +130,7 @@ class FleetStep(ABC):
         left = surge.at + SETTLE_SECONDS - self._ledger.now()
         if left <= 0:
             return None
-        return Wait(
-            f"{left:.0f} s, as AWS may still show the group as it was before our last change",
-            self._ledger.read,
-        )
+        return Wait(f"{left:.0f} s, as AWS may still show the group as it was before our last change")
 
     def _passed(self, deadline: float) -> str:
         """Say how long the step has been going on, and how long it may."""
