@@ -138,10 +138,9 @@ def _record(
         picture = fleets.describe(clients, name, output.autoscaling_group)
     except GroupMissingError:
         return FleetRecord(**names)  # the plan that follows makes it again
-    # A group without instances has nothing to go back to either.
-    before = None if new else what_runs(clients, picture)
-    if before is None:
+    if new:
         return FleetRecord(**names)
+    before = what_runs(clients, picture)
     return FleetRecord(**names, template_before=before.version, template_id_before=before.template_id)
 
 

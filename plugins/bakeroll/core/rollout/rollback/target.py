@@ -41,14 +41,13 @@ def target_of(record: FleetRecord) -> Target | None:
     return Target(record.template_id_before or record.launch_template_id, record.template_before)
 
 
-def what_runs(clients: Clients, fleet: Fleet) -> Target | None:
-    """Return what most of a fleet's serving instances were launched from; None if it is to have none.
+def what_runs(clients: Clients, fleet: Fleet) -> Target:
+    """Return what most of a fleet's serving instances were launched from.
 
-    It is what the group launches from, unless somebody has moved the group and its instances did not follow.
+    It is what the group launches from, unless somebody has moved the group and its instances did not follow. A
+    group without instances goes back to what it would launch: the next scaling policy has it launch that.
     """
     own = Target(fleet.template_id, fleet.template_version)
-    if not fleet.counted and not fleet.desired:
-        return None
     if not fleet.old:
         return own
     votes = Counter({own: 0})
