@@ -104,12 +104,13 @@ def was_raised(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
     """Tell whether capacity was raised already, and somebody has changed the minimum since.
 
     The same call protects new instances. (Where they were protected anyhow, AWS shows no difference between
-    that and somebody who wanted as many instances more as the surge.)
+    that and somebody who wanted as many instances more as the surge: unless the minimum was changed too,
+    that is taken for theirs.)
     """
-    if before is None or not fleet.new_instances_protected or capacity(fleet) < surge.minimum:
+    if before is None or not fleet.new_instances_protected or capacity(fleet) != surge.minimum:
         return False
     first = not before.protected and surge.previous == before.minimum
-    return capacity(fleet) == surge.minimum and (first or fleet.minimum < surge.minimum)
+    return first or not surge.owns(fleet.minimum)
 
 
 def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
