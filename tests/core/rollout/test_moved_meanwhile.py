@@ -9,8 +9,9 @@ import pytest
 from bakeroll.core import gate_settings
 from bakeroll.core.errors import MovedError
 from bakeroll.core.layers import images
+from bakeroll.core.rollout.gates import Gate
 from bakeroll.core.rollout.rollback import BeginRollback, Restore, SettleBack, end
-from bakeroll.core.rollout.waves import AwaitCapacity, Gate, Retire, ScaleOut, Settle
+from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from tests.core.rollout.harness import BUCKET, CAPACITY_TIMEOUT, World, world
 
 
