@@ -13,7 +13,7 @@ import requests
 from demo.settings import DemoError
 
 #: A request to a server on this machine; it may be busy with four processes starting.
-TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 120.0
 #: Airflow's largest page, `[api] maximum_page_limit`.
 PAGE = 100
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -27,9 +28,22 @@ from tests.end_to_end.running_stage import client
 SIZE = 4
 GROUP = f"{ENVIRONMENT}-{FLEET}"
 CAPACITY_TIMEOUT_SECONDS = 60
+DRAIN_TIMEOUT_SECONDS = 45
 PATIENCE_SECONDS = 900.0
 LOOK_SECONDS = 0.5
 READING_SECONDS = 5.0
+
+
+@dataclass
+class Seen:
+    """What a group was seen to have while somebody looked.
+
+    :ivar images: image of each instance that ever stood in it.
+    :ivar desired: each desired capacity.
+    """
+
+    images: dict[str, str] = field(default_factory=dict)
+    desired: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -117,6 +131,51 @@ class Rollouts:
         """List the instances in service and healthy."""
         return [one for one in self.account.instances() if one.healthy]
 
+    def image(self) -> str:
+        """Name the image that the group launches."""
+        template = self.group()["LaunchTemplate"]
+        found = client(self.settings, "ec2").describe_launch_template_versions(
+            LaunchTemplateId=template["LaunchTemplateId"], Versions=[template["Version"]]
+        )
+        return str(found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"])
+
+    def await_sizes(self, sizes: tuple[int, int, int]) -> None:
+        """Wait until the group has these sizes, and so many instances serve and nobody else is there."""
+        self.until(
+            lambda: (
+                self.sizes() == sizes and len(self.serving()) == len(self.group()["Instances"]) == sizes[1]
+            ),
+            f"sizes {sizes}",
+        )
+
+    def until(self, reached: Callable[[], bool], words: str) -> None:
+        """Look until it is so.
+
+        :param words: what is waited for.
+        """
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not reached():
+            assert time.monotonic() < deadline, f"waited for {words}; the group is {self.group()}"
+            time.sleep(LOOK_SECONDS)
+
+    @contextmanager
+    def watch(self) -> Iterator[Seen]:
+        """Look at the group all the time."""
+        seen, ended = Seen(), threading.Event()
+
+        def look() -> None:
+            while not ended.wait(LOOK_SECONDS):
+                seen.desired.add(self.sizes()[1])
+                seen.images.update({one.instance_id: one.image_id for one in self.account.instances()})
+
+        looking = threading.Thread(target=look)
+        looking.start()
+        try:
+            yield seen
+        finally:
+            ended.set()
+            looking.join()
+
     def versions(self) -> set[str]:
         """Ask through the load balancer which versions answer."""
         probes = traffic.probe(self.account.load_balancer_url())
@@ -185,6 +244,7 @@ def _change_files(checkout: Path) -> None:
         "waves": [1, "50%", "100%"],
         "capacity_timeout": f"{CAPACITY_TIMEOUT_SECONDS}s",
         "gate": {"http": {"path": "/"}},
+        "drain": {**facts["fleets"][FLEET]["drain"], "timeout": f"{DRAIN_TIMEOUT_SECONDS}s"},
     }
     file.write_text(yaml.safe_dump(facts), encoding="utf-8")
     variables = checkout / "terraform/environments" / ENVIRONMENT / "terraform.tfvars"
