@@ -84,11 +84,12 @@ def failed_launches(autoscaling: AutoScalingClient, group: str, since: float) ->
     :param since: seconds since the epoch; older activities belong to other rollouts.
     """
     failed: list[FailedLaunch] = []
-    # Newest first (API reference, DescribeScalingActivities): one page holds all that a step asks about.
+    # Those in progress first, then by their start, newest first (API reference, DescribeScalingActivities): an
+    # old one that waits at a hook stands before a launch that failed a moment ago. One page holds enough.
     activities = autoscaling.describe_scaling_activities(AutoScalingGroupName=group, MaxRecords=100)
     for activity in activities["Activities"]:
-        if activity["StartTime"].timestamp() < since:
-            break
+        if activity["StartTime"].timestamp() < since - 1:  # told in whole seconds
+            continue
         if activity["StatusCode"] in {"Failed", "Cancelled"} and activity.get("StatusMessage"):
             failed.append(FailedLaunch(activity["ActivityId"], activity["StatusMessage"]))
     return failed

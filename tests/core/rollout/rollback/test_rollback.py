@@ -384,7 +384,7 @@ def test_an_unfinished_rollback_is_given_up_only_if_a_person_says_so():
     assert "Launch of web is resumed" in abandon(w.clients, w.ledger, "production")
     insist_on_none(w.ledger, "production")
     assert judged(w, bad) == "rejected"
-    w.release()
+    applied(w, w.release())
     w.roll(w.ledger.going(back=False))
     after = w.picture()
     assert (after.minimum, after.maximum, len(after.old)) == (2, 4, 0)

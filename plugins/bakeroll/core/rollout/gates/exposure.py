@@ -89,7 +89,7 @@ def _taken_out(
     answer = autoscaling.describe_scaling_activities(AutoScalingGroupName=group, MaxRecords=100)
     for activity in answer["Activities"]:
         if activity["StartTime"].timestamp() < since - 1:  # told in whole seconds
-            break
+            continue  # those in progress stand before newer ones
         gone = next((one for one in instance_ids if one in activity.get("Description", "")), None)
         if gone and BLAMED.search(activity["Cause"]):
             return f"new instance {gone} did not stay healthy: {' '.join(activity['Cause'].split())}"

@@ -194,6 +194,9 @@ class Retire(RaisingStep):
                 InstanceId=victim.instance_id, ShouldDecrementDesiredCapacity=decrement
             )
         except ClientError as error:
-            if error_code(error) == "ValidationError" and "not found" in error_text(error):
-                return  # gone between look and act: the next picture shows it
+            # Gone between look and act, or taken by a policy: the next picture shows it.
+            if error_code(error) == "ScalingActivityInProgress" or (
+                error_code(error) == "ValidationError" and "not found" in error_text(error)
+            ):
+                return
             raise
