@@ -129,7 +129,7 @@ class DirectClient:
         return answer
 
     def _validate(self, operation: OperationModel, params: Params) -> None:
-        """Check parameters as botocore does; the same ones once, as rollouts look at the same things often."""
+        """Check parameters as botocore does; the same ones once, as rollouts look at the same things."""
         key = (f"{self._service}:{operation.name}", str(params))
         if key not in _VALID:
             _validate(operation, params)

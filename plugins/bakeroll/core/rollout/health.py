@@ -84,7 +84,7 @@ def failed_launches(autoscaling: AutoScalingClient, group: str, since: float) ->
     :param since: seconds since the epoch; older activities belong to other rollouts.
     """
     failed: list[FailedLaunch] = []
-    # Those in progress first, then by their start, newest first (API reference, DescribeScalingActivities): an
+    # Those in progress first, then by start, the newest first (API reference, DescribeScalingActivities): an
     # old one that waits at a hook stands before a launch that failed a moment ago. One page holds enough.
     activities = autoscaling.describe_scaling_activities(AutoScalingGroupName=group, MaxRecords=100)
     for activity in activities["Activities"]:

@@ -44,8 +44,8 @@ def target_of(record: FleetRecord) -> Target | None:
 def what_runs(clients: Clients, fleet: Fleet) -> Target:
     """Return what most of a fleet's serving instances were launched from.
 
-    It is what the group launches from, unless somebody has moved the group and its instances did not follow. A
-    group without instances goes back to what it would launch: the next scaling policy has it launch that.
+    It is what the group launches from, unless somebody has moved the group and its instances did not follow.
+    A group without instances goes back to what it would launch: the next scaling policy has it launch that.
     """
     own = Target(fleet.template_id, fleet.template_version)
     if not fleet.old:
