@@ -17,7 +17,8 @@ from unittest.mock import patch
 from bakeroll.core.rollout import capacity, fleet, journal
 from bakeroll.core.rollout.drains import receipts
 from bakeroll.core.rollout.rollback import begin as back
-from bakeroll.core.rollout.waves import FleetStep, await_capacity, raising, retire, settle
+from bakeroll.core.rollout.rollback.step import BackStep
+from bakeroll.core.rollout.waves import await_capacity, raising, settle
 from tools.chaos.schedule import play
 
 
@@ -46,20 +47,16 @@ class Mutation:
         return patch.object(self.owner, self.guard, self.broken)
 
 
-def _all_old(picture: fleet.Fleet, _surge: Any, _live: int, most: int) -> list[fleet.Instance]:
-    return list(picture.old)[:most]
-
-
 MUTATIONS = (
-    Mutation(1, "retire whatever is healthy", retire, "next_to_retire", _all_old),
+    Mutation(1, "retire whoever serves", capacity, "staying", lambda *_: 10**6),
     Mutation(2, "hold new instances for old ones", fleet.Fleet, "old", property(lambda self: self.counted)),
     Mutation(3, "believe every receipt", receipts.Receipt, "empty", property(lambda _self: True)),
     Mutation(4, "give no size back", settle, "sizes_after", lambda now, *_: (now.minimum, now.maximum)),
-    Mutation(4, "believe pictures of the past", FleetStep, "_unsettled", lambda *_: None),
     Mutation(4, "overwrite what people set", raising, "set_by_others", lambda _now, before, _surge: before),
     Mutation(4, "count as ours what a policy added", raising, "shifted", lambda *_: None),
     Mutation(5, "ask nobody who holds the journal", journal.Ledger, "_insist", lambda *_: None),
     Mutation(6, "forget what was raised already", capacity, "surge_left", lambda *_: 0),
+    Mutation(7, "go back to whatever is launched", BackStep, "_check_target", lambda *_: None),
     Mutation(7, "go back to nothing", back, "target_of", lambda *_: None),
     Mutation(7, "say nothing of why", await_capacity.AwaitCapacity, "_too_late", lambda *_: "failed"),
 )
