@@ -1,8 +1,7 @@
-"""Random rollouts keep the invariants: other schedules at each run of the tests."""
+"""Random rollouts keep the invariants: known schedules here, new ones by `make chaos`."""
 
 from __future__ import annotations
 
-import secrets
 from unittest.mock import patch
 
 import pytest
@@ -18,7 +17,8 @@ FOUND_ONCE = (
     14, 129, 1169, 2117, 2379, 2384, 2494,
 )  # fmt: skip
 """Seeds that found something once, with the schedules that were drawn from them then."""
-FIRST = secrets.randbelow(10**9)
+FIRST = 400_000
+"""Known ones, as about one new schedule in a thousand may still find something (docs/reliability.md)."""
 
 
 @pytest.mark.timeout(3600)
