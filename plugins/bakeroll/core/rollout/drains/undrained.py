@@ -11,6 +11,7 @@ from typing import Any, Literal
 from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import CONFLICTS, MISSING, Clients, error_code
+from bakeroll.core.rollout.journal.releases import UNDECIDED
 
 TOPIC = "{environment}-drain-failures"
 """The SNS topic, as terraform/modules/drain names it."""
@@ -90,13 +91,17 @@ class Records:
         at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
         body = json.dumps({**self._common, "instance_id": instance_id, "at": at, **facts}, indent=2).encode()
         key = self._key(instance_id)
-        try:
-            self._put(key, body, IfNoneMatch="*")
-        except ClientError as error:
-            if error_code(error) not in CONFLICTS:
-                raise
-            if "receipt" in facts:
-                self._replace_failure(key, body)
+        while True:
+            try:
+                self._put(key, body, IfNoneMatch="*")
+            except ClientError as error:
+                if error_code(error) in UNDECIDED:
+                    continue
+                if error_code(error) not in CONFLICTS:
+                    raise
+                if "receipt" in facts:
+                    self._replace_failure(key, body)
+            return
 
     def _replace_failure(self, key: str, body: bytes) -> None:
         found = self._s3.get_object(Bucket=self._bucket, Key=key)
