@@ -273,8 +273,10 @@ class FleetInvariants:
         if self._sizes_before != (seen.minimum, seen.maximum):
             expected.minimum |= seen.expected_minimum
             expected.maximum |= seen.expected_maximum
-        if group.desired < before and seen.desired == before and not withdraws:
-            raise ViolationError(2, f"desired capacity fell from {before} to {group.desired}")
+        if group.desired < before and not withdraws:
+            if seen.desired == before:
+                raise ViolationError(2, f"desired capacity fell from {before} to {group.desired}")
+            expected.low = min(expected.low, group.desired)
         if group.min_size > self._sizes_before[0]:
             expected.low -= max(0, before - seen.desired)
             expected.high += max(0, seen.desired - before)
@@ -353,10 +355,8 @@ class FleetInvariants:
             )
         self._all_current()
         truth.targets = 0
-        expected.minimum, expected.maximum = (
-            {group.min_size},
-            expected.maximum & {group.max_size} or expected.maximum,
-        )
+        expected.minimum = {group.min_size}
+        expected.maximum = expected.maximum & {group.max_size} or expected.maximum | {group.max_size}
 
     def _all_current(self) -> None:
         truth = self._truth

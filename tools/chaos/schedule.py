@@ -194,7 +194,7 @@ class Schedule:
             self.world.invariants.ended(self.world.last_journal, image_id=self._serves)
             self._insist_on_rejection(self.world.last_journal)
             self._after_rollback()
-        elif self.world.calm:
+        if self.world.calm:
             self._red_since_calm += 1
             if self._red_since_calm > CALM_RUNS:
                 raise ViolationError(6, f"without any fault runs still fail: {error}")

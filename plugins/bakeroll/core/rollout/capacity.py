@@ -87,6 +87,11 @@ def surge_upon(fleet: Fleet, amount: int, more: int) -> Surge:
     )
 
 
+def nothing_raised(fleet: Fleet) -> Surge:
+    """Return the surge of a wave that needs none: who goes is noted in it all the same."""
+    return surge_upon(fleet, 0, 0).model_copy(update={"applied": True})
+
+
 def shifted(fleet: Fleet, before: Before | None, surge: Surge) -> Surge | None:
     """Return the surge upon a capacity that others have changed since its intent; None if nobody has.
 
@@ -113,6 +118,23 @@ def was_raised(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
     return first or not surge.owns(fleet.minimum)
 
 
+def owns_maximum(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+    """Tell whether the group's MaxSize is one that we set or found, and not somebody else's since.
+
+    It is raised in one call with the minimum: one that changed before that did is theirs, though it be the
+    very number that we are about to set.
+    """
+    unraised = not surge.applied and fleet.minimum == surge.previous
+    if unraised and surge.maximum_before is not None and not was_raised(fleet, before, surge):
+        return fleet.maximum == surge.maximum_before
+    return fleet.maximum in {surge.maximum, surge.maximum_before}
+
+
+def owns_sizes(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+    """Tell whether both of the group's sizes are ones that we set or found, and nobody else's since."""
+    return surge.owns(fleet.minimum) and owns_maximum(fleet, before, surge)
+
+
 def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
     """Return what is to be given back in the end, with what somebody changed since capacity was raised.
 
@@ -120,7 +142,7 @@ def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
     """
     return Before(
         minimum=before.minimum if surge.owns(fleet.minimum) else fleet.minimum,
-        maximum=before.maximum if surge.owns_maximum(fleet.maximum) else fleet.maximum,
+        maximum=before.maximum if owns_maximum(fleet, before, surge) else fleet.maximum,
         protected=before.protected and fleet.new_instances_protected,
         suspended=tuple(one for one in before.suspended if one != REBALANCE or one in fleet.suspended),
         standing=before.standing,
@@ -130,7 +152,7 @@ def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
 def with_theirs(fleet: Fleet, record: FleetRecord, surge: Surge) -> Surge:
     """Return the surge with the sizes that somebody set meanwhile for what stood before it."""
     update: dict[str, object] = {}
-    if not surge.owns_maximum(fleet.maximum):
+    if not owns_maximum(fleet, record.before, surge):
         update = {"maximum": max(fleet.maximum, surge.minimum), "maximum_before": fleet.maximum}
     if surge.owns(fleet.minimum):
         return surge.model_copy(update=update)
@@ -177,6 +199,16 @@ def next_to_retire(fleet: Fleet, surge: Surge, live: int, most: int) -> list[Ins
     return (idle + serving[:spare])[:most]
 
 
+def overhang(fleet: Fleet) -> int:
+    """Return by how many instances the group stands above desired capacity for good: all are protected.
+
+    AWS cannot scale in for such a desired capacity, and replaces nobody who goes ("Use instance scale-in
+    protection", Auto Scaling user guide). While it may still choose somebody itself there is no overhang.
+    """
+    held = all(instance.protected for instance in fleet.counted)
+    return max(0, len(fleet.counted) - capacity(fleet)) if held else 0
+
+
 def astray(fleet: Fleet, surge: Surge) -> list[str]:
     """Return instances that were to be retired and are current again: the target went back to theirs."""
     meant = set(surge.retiring) - set(surge.surplus)
@@ -206,6 +238,6 @@ def sizes_after(fleet: Fleet, before: Before, surge: Surge | None) -> tuple[int,
     minimum, maximum = fleet.minimum, fleet.maximum
     if surge and surge.owns(minimum):
         minimum = before.minimum
-    if surge and surge.owns_maximum(maximum):
+    if surge and owns_maximum(fleet, before, surge):
         maximum = before.maximum
     return minimum, max(maximum, fleet.desired, minimum)

@@ -62,14 +62,6 @@ class Surge(_Record):
         """Tell whether a MinSize is one that we set or found, and not somebody else's since."""
         return minimum in {self.minimum, self.previous}
 
-    def owns_sizes(self, minimum: int, maximum: int) -> bool:
-        """Tell whether both sizes are ones that we set or found, and nobody else's since."""
-        return self.owns(minimum) and self.owns_maximum(maximum)
-
-    def owns_maximum(self, maximum: int) -> bool:
-        """Tell whether a MaxSize is one that we set or found, and not somebody else's since."""
-        return maximum in {self.maximum, self.maximum_before}
-
 
 class Exposure(_Record):
     """What a wave came to when its old instances had gone.

@@ -6,6 +6,7 @@ from bakeroll.core.rollout.capacity import (
     REBALANCE,
     live_target,
     next_surge,
+    owns_sizes,
     raised,
     set_by_others,
     shifted,
@@ -48,7 +49,7 @@ class RaisingStep(FleetStep):
         if record.before is None:
             return None
         theirs = set_by_others(fleet, record.before, surge)
-        if theirs == record.before and surge.owns_sizes(fleet.minimum, fleet.maximum):
+        if theirs == record.before and owns_sizes(fleet, record.before, surge):
             return None
         return self._unsettled(surge) or Act(
             f"take what somebody set meanwhile as the group's own: MinSize {theirs.minimum}, MaxSize "

@@ -12,6 +12,8 @@ from bakeroll.core.rollout.capacity import (
     live_target,
     may_go,
     next_to_retire,
+    nothing_raised,
+    overhang,
     share_of,
     surge_left,
 )
@@ -67,7 +69,7 @@ class Retire(RaisingStep):
         if victim:
             return self._room_to_go(fleet, record, surge, len(victims)) or Act(
                 f"terminate {victim.instance_id}",
-                lambda: self._terminate(victim, decrement=fleet.desired > fleet.minimum),
+                lambda: self._terminate(victim, decrement=self._decrements(fleet, record)),
             )
         if victims:
             return self._wait(fleet, live, len(victims))
@@ -92,6 +94,12 @@ class Retire(RaisingStep):
             lambda: self._change(surge, {"surge": room}),
         )
 
+    @staticmethod
+    def _decrements(fleet: Fleet, record: FleetRecord) -> bool:
+        """Tell whether desired capacity goes down with the next one: not where it was never counted in it."""
+        overhangs = surge_left(fleet, record) == 0 and overhang(fleet) > 0
+        return fleet.desired > fleet.minimum and not overhangs
+
     def _excess(self, fleet: Fleet, record: FleetRecord) -> int:
         """Return how many old instances are more than this wave leaves standing."""
         live = live_target(fleet, record)
@@ -99,6 +107,11 @@ class Retire(RaisingStep):
 
     def _without_surge(self, fleet: Fleet, record: FleetRecord) -> Decision:
         excess = self._excess(fleet, record)
+        if excess > 0 and overhang(fleet):
+            return Act(
+                f"note that {overhang(fleet)} instances are more than desired capacity, and protected",
+                lambda: self._intend_surge(fleet, record, nothing_raised(fleet)),
+            )
         if excess > 0:
             raise FleetError(
                 f"fleet {fleet.name}: {excess} instances are not current but no capacity was raised for "
@@ -121,16 +134,20 @@ class Retire(RaisingStep):
         left = surge_left(fleet, record)
         if surge.outbid and left == 0 and (act := self._more(fleet, record)):
             return act
-        if left == 0:
+        beyond = 0 if left else overhang(fleet)
+        if left + beyond == 0:
             raise FleetError(
                 f"fleet {fleet.name}: {excess} old instances are left and no raised capacity stands in for "
                 "them; start a new run, which raises it again"
             )
-        batch = next_to_retire(fleet, surge, live, min(excess, left, RETIRE_BATCH))
+        batch = next_to_retire(fleet, surge, live, min(excess, left + beyond, RETIRE_BATCH))
         if not batch:
             return self._wait(fleet, live, excess)
         names = [instance.instance_id for instance in batch]
-        return Act(f"note the intent: retire {', '.join(names)}", lambda: self._intend(record, surge, names))
+        return Act(
+            f"note the intent: retire {', '.join(names)}",
+            lambda: self._intend(record, surge, names, lowers=not beyond),
+        )
 
     def _note_exposure(self, fleet: Fleet, record: FleetRecord) -> Act:
         exposure = Exposure(
@@ -162,14 +179,9 @@ class Retire(RaisingStep):
             f"{self._passed(deadline)}"
         )
 
-    def _intend(self, record: FleetRecord, surge: Surge, names: list[str]) -> None:
-        changed = surge.model_copy(
-            update={
-                "retiring": (*surge.retiring, *names),
-                "minimum": surge.minimum - len(names),
-                "previous": surge.minimum,
-            }
-        )
+    def _intend(self, record: FleetRecord, surge: Surge, names: list[str], *, lowers: bool) -> None:
+        sizes = {"minimum": surge.minimum - len(names), "previous": surge.minimum} if lowers else {}
+        changed = surge.model_copy(update={"retiring": (*surge.retiring, *names), **sizes})
         retired = (*record.retired, *names)
         self._change(surge, {"surge": changed, "retired": retired})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bakeroll.core.errors import FleetError
-from bakeroll.core.rollout.capacity import REBALANCE, sizes_after, surge_left
+from bakeroll.core.rollout.capacity import REBALANCE, owns_sizes, sizes_after, surge_left
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import Before, FleetRecord
 from bakeroll.core.rollout.waves.step import FleetStep
@@ -51,7 +51,7 @@ class Settle(FleetStep):
 
     def _give_back(self, fleet: Fleet, record: FleetRecord, before: Before) -> Decision:
         surge = record.surge
-        if surge and not surge.owns_sizes(fleet.minimum, fleet.maximum) and (wait := self._unsettled(surge)):
+        if surge and not owns_sizes(fleet, before, surge) and (wait := self._unsettled(surge)):
             return wait
         minimum, maximum = sizes_after(fleet, before, surge)
         if (minimum, maximum) != (fleet.minimum, fleet.maximum) or (
