@@ -35,7 +35,7 @@ def test_three_deployments(world: World) -> None:
     assert world.deploy() == []
     world.commit()
     assert world.deploy() == ["application"]
-    assert any(line.startswith("application ") and "application commit changed" in line for line in world.said)
+    assert any("application commit changed" in line for line in world.said)
     assert world.deploy() == []
 
 
