@@ -121,13 +121,14 @@ class Turn:
 
         :param lost: called if somebody else took it, as it could not be renewed.
         """
-        with self._lease.kept(warn=self._say, lost=lost):
-            try:
+        try:
+            with self._lease.kept(warn=self._say, lost=lost):
                 yield
-            finally:
-                held = self._lease.peek()
-                if held is not None and not held.facts.get("begun"):
-                    self._lease.release()
+        finally:
+            # Only then: to renew what was just given back would look as if somebody had taken it.
+            held = self._lease.peek()
+            if held is not None and not held.facts.get("begun"):
+                self._lease.release()
 
     def begin(self, image: str, tags: Mapping[str, str]) -> None:
         """Write down, before Packer starts, what is begun.
