@@ -98,8 +98,9 @@ class MemoryTemplates:
 
     def resolve(self, template: str, version: str) -> tuple[str, str, str, Mapping[str, Any]]:
         """Find one version's data."""
-        by_name = {name: each for each, name in self._names.items()}
-        template_id = template if template in self._versions else by_name.get(template)
+        template_id: str | None = template
+        if template not in self._versions:
+            template_id = next((each for each, name in self._names.items() if name == template), None)
         if template_id is None:
             raise LaunchError(
                 "InvalidLaunchTemplateId.NotFound",

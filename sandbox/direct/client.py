@@ -6,10 +6,10 @@ validator and its ParamValidationError, paginators, and ClientError with the cod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import botocore.session
 from botocore import xform_name
@@ -25,18 +25,20 @@ from sandbox.model.errors import ServiceError
 from sandbox.wire.silence import no_answer
 
 Params = dict[str, Any]
+Key = tuple[tuple[str, type, Hashable], ...]
 Answer = dict[str, Any]
 Handler = Callable[[Params], Mapping[str, Any] | None]
 
 
-@dataclass(frozen=True)
-class Call:
+class Call(NamedTuple):
     """One call as it leaves a client, its parameters checked."""
 
     service: str
     operation: str
     params: Params
     principal: str
+    key: Key
+    """Its parameters: those of the same question are equal."""
 
 
 Around = Callable[[Call, Callable[[], Answer]], Answer]
@@ -49,7 +51,7 @@ READ_TIMEOUT_SECONDS = 60.0
 """botocore's own."""
 
 MOST_KNOWN = 10_000
-_VALID: set[tuple[str, str]] = set()
+_VALID: set[tuple[str, str, Key]] = set()
 """Calls whose parameters are known to be good."""
 
 
@@ -122,17 +124,19 @@ class DirectClient:
         return Paginator(getattr(self, name), config, operation)
 
     def _call(self, operation: OperationModel, **params: Any) -> Answer:
-        call = Call(self._service, operation.name, params, self._principal)
-        self._validate(operation, params)
+        call = Call(self._service, operation.name, params, self._principal, _key(params))
+        self._validate(operation, call)
         answer = self._retries.run(operation, lambda: self._try(call))
         self._answered(call, answer)
         return answer
 
-    def _validate(self, operation: OperationModel, params: Params) -> None:
+    def _validate(self, operation: OperationModel, call: Call) -> None:
         """Check parameters as botocore does; the same ones once, as rollouts look at the same things."""
-        key = (f"{self._service}:{operation.name}", str(params))
+        # One content of an object is as good as another.
+        given = tuple((name, kind, None if kind is bytes else value) for name, kind, value in call.key)
+        key = call.service, call.operation, given
         if key not in _VALID:
-            _validate(operation, params)
+            _validate(operation, call.params)
             if len(_VALID) > MOST_KNOWN:
                 _VALID.clear()
             _VALID.add(key)
@@ -144,7 +148,7 @@ class DirectClient:
                 call.operation,
                 call.principal,
                 lambda: self._around(call, lambda: self._perform(call)),
-                key=str(call.params),
+                key=call.key,
             )
         except ServiceError as error:
             raise refused(call.operation, error) from None
@@ -174,6 +178,13 @@ def refused(operation: str, error: ServiceError) -> ClientError:
             },
         },
         operation,
+    )
+
+
+def _key(params: Params) -> Key:
+    return tuple(
+        (name, type(value), value if isinstance(value, str | int | bytes) else str(value))
+        for name, value in params.items()
     )
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from sandbox.clock import Handle
 from sandbox.model.errors import ServiceError
 from sandbox.model.instances import Instance
-from sandbox.model.ports import CheckResult, TargetGroupSpec
+from sandbox.model.ports import CheckResult, HealthCheck, TargetGroupSpec
 
 if TYPE_CHECKING:
     from sandbox.model.account import Account
@@ -39,6 +39,8 @@ class Target:
     round: int = 0
     """Counts registrations, so that a late answer of an earlier one's check is not believed."""
     timer: Handle | None = field(default=None, repr=False)
+    asks: tuple[HealthCheck, HealthCheck] | None = field(default=None, repr=False)
+    """Its group's check, and that same check at its own port."""
 
     @property
     def key(self) -> Key:
@@ -165,8 +167,10 @@ class Targets:
                 if target.round == number and target.state in {"initial", "healthy", "unhealthy"}:
                     self._judge(target, spec, result)
 
-        check = spec.check if spec.check.port else replace(spec.check, port=target.port)
-        self._account.hypervisor.check_target(target.instance_id, check, done)
+        if target.asks is None or target.asks[0] is not spec.check:
+            at_port = spec.check if spec.check.port else replace(spec.check, port=target.port)
+            target.asks = spec.check, at_port
+        self._account.hypervisor.check_target(target.instance_id, target.asks[1], done)
 
     def _judge(self, target: Target, spec: TargetGroupSpec, result: CheckResult) -> None:
         if result.healthy:

@@ -102,9 +102,8 @@ class SsmActions:
         found = [
             self._invocation(command, invocation, details=bool(params.get("Details")))
             for command in commands
-            for invocation in command.invocations.values()
-            if params.get("InstanceId") in {None, invocation.instance_id}
-            and _passes(
+            for invocation in _of(command, params.get("InstanceId"))
+            if _passes(
                 params,
                 {"Status": invocation.status, "DocumentName": command.document_name},
                 command.requested,
@@ -225,6 +224,13 @@ class SsmActions:
             "StatusDetails": invocation.status_details,
             "CommandPlugins": [plugin | _span(invocation)] if details else [],
         }
+
+
+def _of(command: Command, instance_id: str | None) -> Iterable[Invocation]:
+    """Return a command's invocations, or the one on an instance if it has one."""
+    if instance_id is None:
+        return command.invocations.values()
+    return [command.invocations[instance_id]] if instance_id in command.invocations else []
 
 
 def _output(invocation: Invocation) -> str:

@@ -51,6 +51,9 @@ class Truth:
     replaced: set[str] = field(default_factory=set)
     """Instances that are old whatever they run, as a run was asked to replace them."""
 
+    _journal: tuple[bytes | None, dict[str, Any] | None] = (None, None)
+    """The journal's content, and what it says."""
+
     @property
     def group(self) -> Group:
         """The group in the model."""
@@ -69,8 +72,9 @@ class Truth:
     def journal(self) -> dict[str, Any] | None:
         """Return the journal as it is in the bucket."""
         content = self.aws.objects.content(self.bucket, f"journal/{self.environment}.json")
-        found: dict[str, Any] | None = json.loads(content) if content else None
-        return found
+        if content is not self._journal[0]:
+            self._journal = content, json.loads(content) if content else None
+        return self._journal[1]
 
     def recorded(self) -> set[str]:
         """Return the ids of instances of which the bucket keeps what became of them."""
@@ -90,11 +94,13 @@ class Truth:
     def current(self) -> set[str]:
         """Return the ids of the counting members that run what the group launches, and may stay."""
         target = self.target()
-        return {
-            member.instance_id
-            for member in self.counting()
-            if member.template and self._data(member.template.template_id, member.template.version) == target
-        } - self.replaced
+        launched = {
+            one.instance_id: (one.template.template_id, one.template.version)
+            for one in self.counting()
+            if one.template
+        }
+        wanted = {version for version in set(launched.values()) if self._data(*version) == target}
+        return {one for one, version in launched.items() if version in wanted} - self.replaced
 
     @property
     def launches(self) -> str:

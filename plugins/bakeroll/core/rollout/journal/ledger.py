@@ -8,6 +8,7 @@ each change to AWS and deleted when the rollout is over, so what is found there 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from botocore.exceptions import ClientError
@@ -281,7 +282,7 @@ class Ledger:
                 return None
             raise
         try:
-            return Journal.model_validate_json(answer["Body"].read()), answer["ETag"]
+            return _parsed(answer["Body"].read()), answer["ETag"]
         except ValidationError as error:
             fault = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in fault["loc"])
@@ -321,6 +322,12 @@ class Ledger:
             IfMatch=tag,
             ContentType="application/json",
         )
+
+
+@lru_cache(maxsize=8)
+def _parsed(content: bytes) -> Journal:
+    """Read a journal; a look asks for it several times, and mostly nobody wrote meanwhile."""
+    return Journal.model_validate_json(content)
 
 
 def _body(journal: Journal) -> bytes:
