@@ -70,6 +70,7 @@ class Drain(Emptying):
         journal = self._ledger.read()
         record = journal.fleets[self._name]
         picture = self._picture(record, journal.opened_at)
+        self._completed.update(record.let_go)
         act = (
             self._act(record, picture, record.undrained)
             or self._note_gone(record, picture)
@@ -109,6 +110,14 @@ class Drain(Emptying):
 
     def _emptied(self, place: Place, invocation: Invocation, receipt: Receipt) -> None:
         """Note nothing: the task's result has the receipts, and the release."""
+
+    def _ended_before(self, instance_id: str) -> None:
+        """Note it in the journal: each new process would end it again, as long as another hook holds it."""
+
+        def noted(record: FleetRecord) -> FleetRecord:
+            return record.model_copy(update={"let_go": tuple(dict.fromkeys((*record.let_go, instance_id)))})
+
+        self._ledger.update_fleet(self._name, noted)
 
     def _patience_ends(self, instance_id: str) -> float:
         return self._ledger.deadline(self._name, f"drain.{instance_id}", self._timeout.total_seconds())

@@ -114,6 +114,9 @@ class DrainWaiting(Emptying):
             return False  # held by another hook of the group, which is somebody else's
         return self._busy(instance_id, picture) or self._unseen(instance_id)
 
+    def _ended_before(self, instance_id: str) -> None:
+        """Note nothing: one whose action was ended is not waited for here."""
+
     def _patience_ends(self, instance_id: str) -> float:
         """Count from the beginning of the termination, as nothing else is known to all runs alike."""
         return self._began[instance_id] + self._timeout.total_seconds() + DELIVERY_SECONDS

@@ -106,6 +106,10 @@ class Emptying(ABC):
         """Note that an instance is empty, before it is let go."""
 
     @abstractmethod
+    def _ended_before(self, instance_id: str) -> None:
+        """Note that an instance's action at our hook is over, though it is shown as held."""
+
+    @abstractmethod
     def _patience_ends(self, instance_id: str) -> float:
         """Return until when an instance that cannot be asked is waited for, in seconds since the epoch."""
 
@@ -266,8 +270,7 @@ class Emptying(ABC):
     def _let_go(self, place: Place, invocation: Invocation, receipt: receipts.Receipt) -> None:
         self._may_act()
         self._emptied(place, invocation, receipt)
-        lifecycle_actions.complete(self._clients, place, invocation.instance_id, "CONTINUE")
-        self._completed.add(invocation.instance_id)
+        self._end_action(place, invocation.instance_id, "CONTINUE")
 
     def _keep_abandoned(self, place: Place) -> None:
         self._may_act()
@@ -275,7 +278,11 @@ class Emptying(ABC):
 
     def _end_undrained(self, place: Place, instance_id: str) -> None:
         self._may_act()
-        lifecycle_actions.complete(self._clients, place, instance_id, ENDINGS[self._on_failure])
+        self._end_action(place, instance_id, ENDINGS[self._on_failure])
+
+    def _end_action(self, place: Place, instance_id: str, result: Literal["ABANDON", "CONTINUE"]) -> None:
+        if not lifecycle_actions.complete(self._clients, place, instance_id, result):
+            self._ended_before(instance_id)
         self._completed.add(instance_id)
 
     def _keep_alive(self, place: Place, held: Sequence[str]) -> None:

@@ -41,8 +41,11 @@ class Place(Protocol):
 
 def complete(
     clients: Clients, place: Place, instance_id: str, result: Literal["ABANDON", "CONTINUE"]
-) -> None:
-    """End an instance's lifecycle action; one that has ended already is fine."""
+) -> bool:
+    """End an instance's lifecycle action; one that has ended already is fine.
+
+    :return: whether it was still to be ended.
+    """
     try:
         clients.autoscaling.complete_lifecycle_action(
             AutoScalingGroupName=place.group,
@@ -52,7 +55,9 @@ def complete(
         )
     except ClientError as error:
         if not no_action(error):
-            raise  # else completed already, by a call whose answer was lost: the next picture shows it
+            raise
+        return False  # by a call whose answer was lost, or while another hook holds the instance
+    return True
 
 
 def heartbeat_timeout(clients: Clients, fleet: str, place: Place) -> float:

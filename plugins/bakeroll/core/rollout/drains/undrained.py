@@ -104,14 +104,17 @@ class Records:
             return
 
     def _replace_failure(self, key: str, body: bytes) -> None:
-        found = self._s3.get_object(Bucket=self._bucket, Key=key)
-        if "receipt" in json.loads(found["Body"].read()):
+        while True:
+            found = self._s3.get_object(Bucket=self._bucket, Key=key)
+            if "receipt" in json.loads(found["Body"].read()):
+                return
+            try:
+                self._put(key, body, IfMatch=found["ETag"])
+            except ClientError as error:
+                if error_code(error) not in CONFLICTS:
+                    raise
+                continue  # another attempt or run wrote as well, or S3 could not decide: look again
             return
-        try:
-            self._put(key, body, IfMatch=found["ETag"])
-        except ClientError as error:
-            if error_code(error) not in CONFLICTS:
-                raise  # else another attempt, or another run at the same time, wrote its receipt
 
     def _key(self, instance_id: str) -> str:
         return f"drains/{self._environment}/{instance_id}.json"

@@ -140,6 +140,8 @@ class FleetRecord(_Record):
     """Those of them that are kept for a person, or are about to be; noted before that is done."""
     undrained: dict[str, str] = Field(default_factory=dict)
     """Why, by instance id; of all that are lost or retained."""
+    let_go: tuple[str, ...] = ()
+    """Those whose lifecycle action at our hook is over, while another hook of the group still held them."""
     told: tuple[str, ...] = ()
     """Those of them that people were told of, as far as they could be."""
     untold: str = ""
