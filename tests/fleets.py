@@ -1,11 +1,20 @@
-"""Makes what a fleet needs in an account: network, target group behind a listener, launch template, group."""
+"""Makes what a fleet needs in an account: network, target group behind a listener, launch template, group.
+
+``make_fleet`` does it by calls alone, ``put_fleet`` in a direct account, which has no network to make.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any
 
+from sandbox.direct import DirectAccount
+
 REGION = "ap-northeast-1"
+HOOK = "drain"
+DIRECT_TEMPLATE = "lt-0123456789abcdef0"
+DIRECT_TARGETS = f"arn:aws:elasticloadbalancing:{REGION}:123456789012:targetgroup/web/1"
+DIRECT_SUBNETS = ("subnet-a", "subnet-c")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +49,7 @@ def make_fleet(
     :param aws: anything with ``client(service)``.
     :param group: more parameters of CreateAutoScalingGroup.
     """
-    ec2, elbv2, autoscaling = aws.client("ec2"), aws.client("elbv2"), aws.client("autoscaling")
+    ec2, elbv2 = aws.client("ec2"), aws.client("elbv2")
     vpc = ec2.create_vpc(CidrBlock="10.0.0.0/16")["Vpc"]["VpcId"]
     subnets = tuple(
         ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.0.{number}.0/24", AvailabilityZone=f"{REGION}{zone}")[
@@ -76,24 +85,15 @@ def make_fleet(
         LaunchTemplateName=name,
         LaunchTemplateData={"ImageId": image_id, "InstanceType": "t3.micro"},
     )["LaunchTemplate"]["LaunchTemplateId"]
-    autoscaling.create_auto_scaling_group(
-        AutoScalingGroupName=name,
-        LaunchTemplate={"LaunchTemplateId": template, "Version": "$Latest"},
-        MinSize=size,
-        MaxSize=size if maximum is None else maximum,
-        VPCZoneIdentifier=",".join(subnets),
-        TargetGroupARNs=[target_group],
-        HealthCheckType="ELB",
-        HealthCheckGracePeriod=60,
-        LifecycleHookSpecificationList=[
-            {
-                "LifecycleHookName": "drain",
-                "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
-                "HeartbeatTimeout": heartbeat_seconds,
-                "DefaultResult": default_result,
-            }
-        ],
-        **(group or {}),
+    _make_group(
+        aws,
+        name,
+        {"LaunchTemplateId": template, "Version": "$Latest"},
+        sizes=(size, size if maximum is None else maximum),
+        subnets=subnets,
+        target_group=target_group,
+        hook={"HeartbeatTimeout": heartbeat_seconds, "DefaultResult": default_result},
+        more=group or {},
     )
     return Fleet(
         group=name,
@@ -102,9 +102,88 @@ def make_fleet(
         target_group_arn=target_group,
         listener_arn=listener,
         load_balancer_arn=balancer["LoadBalancerArn"],
-        hook="drain",
+        hook=HOOK,
         subnet_ids=subnets,
     )
+
+
+def put_fleet(
+    aws: DirectAccount,
+    *,
+    image_id: str,
+    size: int = 2,
+    maximum: int | None = None,
+    version: str = "$Latest",
+    deregistration_delay_seconds: int = 10,
+    heartbeat_seconds: int = 300,
+    default_result: str = "CONTINUE",
+    group: dict[str, Any] | None = None,
+) -> Fleet:
+    """Make the fleet ``web`` in a direct account, as ``make_fleet`` does; it has no load balancer's ARN.
+
+    :param version: what the group launches from: a number, ``$Latest`` or ``$Default``.
+    :param group: more parameters of CreateAutoScalingGroup.
+    """
+    aws.templates.put(DIRECT_TEMPLATE, {"ImageId": image_id, "InstanceType": "t3.micro"}, name="web")
+    aws.target_groups.put(
+        DIRECT_TARGETS,
+        port=8080,
+        interval_seconds=5,
+        healthy_threshold=2,
+        deregistration_delay_seconds=deregistration_delay_seconds,
+    )
+    _make_group(
+        aws,
+        "web",
+        {"LaunchTemplateId": DIRECT_TEMPLATE, "Version": version},
+        sizes=(size, size if maximum is None else maximum),
+        subnets=DIRECT_SUBNETS,
+        target_group=DIRECT_TARGETS,
+        hook={"HeartbeatTimeout": heartbeat_seconds, "DefaultResult": default_result},
+        more=group or {},
+    )
+    return Fleet(
+        group="web",
+        template_id=DIRECT_TEMPLATE,
+        image_id=image_id,
+        target_group_arn=DIRECT_TARGETS,
+        listener_arn="",
+        load_balancer_arn="",
+        hook=HOOK,
+        subnet_ids=DIRECT_SUBNETS,
+    )
+
+
+def _make_group(
+    aws: Any,
+    name: str,
+    template: dict[str, str],
+    *,
+    sizes: tuple[int, int],
+    subnets: tuple[str, ...],
+    target_group: str,
+    hook: dict[str, Any],
+    more: dict[str, Any],
+) -> None:
+    """Make a group that its load balancer's health checks rule, with a termination hook."""
+    settings = {
+        "AutoScalingGroupName": name,
+        "LaunchTemplate": template,
+        "MinSize": sizes[0],
+        "MaxSize": sizes[1],
+        "VPCZoneIdentifier": ",".join(subnets),
+        "TargetGroupARNs": [target_group],
+        "HealthCheckType": "ELB",
+        "HealthCheckGracePeriod": 60,
+        "LifecycleHookSpecificationList": [
+            {
+                "LifecycleHookName": HOOK,
+                "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
+                **hook,
+            }
+        ],
+    }
+    aws.client("autoscaling").create_auto_scaling_group(**settings | more)
 
 
 def new_version(aws: Any, fleet: Fleet, image_id: str) -> str:

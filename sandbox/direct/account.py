@@ -21,6 +21,7 @@ from sandbox.direct.ec2 import DirectEc2
 from sandbox.direct.elbv2 import DirectElbv2
 from sandbox.direct.retries import Retries
 from sandbox.direct.s3 import MemoryObjects
+from sandbox.direct.templates import DirectTemplates
 from sandbox.faults.layer import Faults
 from sandbox.faults.wrapped import FaultyMachines, FaultyRecords
 from sandbox.memory import MemoryBus, MemoryRecords, MemorySubnets, MemoryTargetGroups, MemoryTemplates
@@ -59,12 +60,21 @@ class MemoryDocuments:
 
 @dataclass
 class MemoryTopics:
-    """What was published, whatever the topic."""
+    """What was published.
+
+    :ivar topics: the ARNs of the topics there are; None: any.
+    """
 
     messages: list[dict[str, Any]] = field(default_factory=list)
+    topics: set[str] | None = None
 
     def put(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        """Keep a message."""
+        """Keep a message.
+
+        :raises ServiceError: ``NotFound``, if there is no such topic.
+        """
+        if self.topics is not None and params.get("TopicArn") not in self.topics:
+            raise ServiceError("NotFound", "Topic does not exist", 404)
         self.messages.append(dict(params))
         return {"MessageId": f"{len(self.messages):08d}-0000-4000-8000-000000000000"}
 
@@ -116,6 +126,15 @@ class DirectAccount:
             answered=answered,
         )
 
+    def image(self, name: str, tags: Mapping[str, str] | None = None) -> str:
+        """Put an image of the account's own into it, as if it had been baked.
+
+        :return: the image id.
+        """
+        image_id = f"ami-{self.account.random.getrandbits(68):017x}"
+        self.ec2.put_image(image_id, name, tags or {})
+        return image_id
+
 
 def direct_account(seed: int = 0, *, times: Times | None = None) -> DirectAccount:
     """Return a fresh, empty account; any number may be used beside each other.
@@ -144,7 +163,7 @@ def direct_account(seed: int = 0, *, times: Times | None = None) -> DirectAccoun
         times=times,
     )
     faults.attach(account)
-    ec2 = DirectEc2(account, templates)
+    ec2 = DirectEc2(account, records)
     published = MemoryTopics()
     documented = {"GetDocument": partial(documents.call, "ssm", "GetDocument")}
     return DirectAccount(
@@ -165,7 +184,7 @@ def direct_account(seed: int = 0, *, times: Times | None = None) -> DirectAccoun
             "autoscaling": {
                 action: _bind(handler, account) for action, handler in autoscaling.ACTIONS.items()
             },
-            "ec2": ec2.handlers(),
+            "ec2": {**ec2.handlers(), **DirectTemplates(templates).handlers()},
             "elbv2": DirectElbv2(account, groups).handlers(),
             "s3": objects.handlers(),
             "ssm": {**SsmActions(account, documents).actions(), **documented},

@@ -1,4 +1,4 @@
-"""What a rollout asks of EC2: launch template versions, tags of images, consoles, instances."""
+"""What a rollout asks of EC2: images and their tags, consoles, instances."""
 
 from __future__ import annotations
 
@@ -7,55 +7,41 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sandbox.direct.client import Handler, Params
-from sandbox.memory import MemoryTemplates
+from sandbox.memory import MemoryRecords
 from sandbox.model.account import Account
 from sandbox.model.errors import ServiceError
-from sandbox.model.ports import LaunchError
 
 USER_INITIATED = "Client.UserInitiatedShutdown: User initiated shutdown"
 
 
 class DirectEc2:
-    """EC2's handlers over the model and the templates in memory."""
+    """EC2's handlers over the model and the records in memory."""
 
-    def __init__(self, account: Account, templates: MemoryTemplates) -> None:
+    def __init__(self, account: Account, records: MemoryRecords) -> None:
         self._account = account
-        self._templates = templates
+        self._records = records
         self.image_tags: dict[str, dict[str, str]] = {}
         """Tags by image id."""
+        self._image_names: dict[str, str] = {}
 
     def handlers(self) -> dict[str, Handler]:
         """Return EC2's handlers."""
         return {
             "CreateTags": self.create_tags,
             "DeleteTags": self.delete_tags,
+            "DeregisterImage": self.deregister_image,
             "DescribeImages": self.describe_images,
             "DescribeInstances": self.describe_instances,
-            "DescribeLaunchTemplateVersions": self.describe_versions,
             "GetConsoleOutput": self.console_output,
             "TerminateInstances": self.terminate,
         }
 
-    def describe_versions(self, params: Params) -> dict[str, Any]:
-        """Describe versions of one template; one that does not exist refuses the whole call."""
-        template = params.get("LaunchTemplateId") or params.get("LaunchTemplateName") or ""
-        versions = params.get("Versions") or self._templates.numbers(template)
-        found = []
-        for version in versions:
-            try:
-                template_id, name, number, data = self._templates.resolve(template, version)
-            except LaunchError as refusal:
-                raise ServiceError(refusal.code, refusal.message) from None
-            found.append(
-                {
-                    "LaunchTemplateId": template_id,
-                    "LaunchTemplateName": name,
-                    "VersionNumber": int(number),
-                    "DefaultVersion": self._templates.defaults[template_id] == int(number),
-                    "LaunchTemplateData": dict(data),
-                }
-            )
-        return {"LaunchTemplateVersions": found}
+    def put_image(self, image_id: str, name: str, tags: Mapping[str, str]) -> None:
+        """Add an image."""
+        self.image_tags[image_id] = dict(tags)
+        self._image_names[image_id] = name
+        if self._records.images is not None:
+            self._records.images.add(image_id)
 
     def console_output(self, params: Params) -> dict[str, Any]:
         """Show a console, decoded as boto3 does."""
@@ -73,7 +59,12 @@ class DirectEc2:
             ids = [each for each in ids if self._is(each, wanted["Name"], wanted["Values"])]
         return {
             "Images": [
-                {"ImageId": each, "State": "available", "Tags": _tags(self.image_tags.get(each, {}))}
+                {
+                    "ImageId": each,
+                    "Name": self._image_names.get(each, each),
+                    "State": "available",
+                    "Tags": _tags(self.image_tags.get(each, {})),
+                }
                 for each in ids
             ]
         }
@@ -88,6 +79,14 @@ class DirectEc2:
             return self.image_tags.get(image_id, {}).get(name.removeprefix("tag:")) in values
         what = f"The direct account does not model the filter {name} of DescribeImages."
         raise ServiceError("InvalidParameterValue", what)
+
+    def deregister_image(self, params: Params) -> dict[str, Any]:
+        """Forget an image: from then on only those can be launched that are left."""
+        if self.image_tags.pop(params["ImageId"], None) is None:
+            what = f"The image id '[{params['ImageId']}]' does not exist"
+            raise ServiceError("InvalidAMIID.NotFound", what)
+        self._records.images = set(self.image_tags)
+        return {"Return": True}
 
     def create_tags(self, params: Params) -> dict[str, Any]:
         """Tag images."""
@@ -105,6 +104,9 @@ class DirectEc2:
 
     def describe_instances(self, params: Params) -> dict[str, Any]:
         """Describe instances by id."""
+        if params.get("Filters"):
+            what = "The direct account does not model filters of DescribeInstances."
+            raise ServiceError("InvalidParameterValue", what)
         ids = params.get("InstanceIds") or [each.instance_id for each in self._account.instances]
         instances = [self._account.instances.get(each) for each in ids]
         return {

@@ -5,7 +5,6 @@ All that these tests take from core and from other tests comes through here.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -22,16 +21,26 @@ from bakeroll.core.rollout.journal import Ledger
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Act, Wait
 from bakeroll.core.terraform import FleetOutput
-from sandbox.direct import Call, DirectAccount, direct_account
+from sandbox.direct import Call, DirectAccount
 from sandbox.model.ports import CheckResult
 from sandbox.virtual import Behaviour
 from tests.core.layers.test_bakery import world as layers
 from tests.core.rollout.drains import support as drains
 from tests.core.rollout.drains import test_terminations as outside
-from tests.core.rollout.harness import BUCKET, CAPACITY_TIMEOUT, CONTENT, DOCUMENT, World, receipt
+from tests.core.rollout.harness import (
+    BUCKET,
+    CAPACITY_TIMEOUT,
+    DOCUMENT,
+    Wire,
+    World,
+    direct,
+    ledger,
+    receipt,
+    serve,
+)
 from tests.core.rollout.preflight import test_preflight as preflights
 from tests.core.rollout.rollback import test_rollback as rollbacks
-from tests.fleets import Fleet
+from tests.fleets import put_fleet
 
 __all__ = [
     "BUCKET",
@@ -62,8 +71,6 @@ __all__ = [
     "unsettled",
 ]
 
-TEMPLATE, HOOK = "lt-0123456789abcdef0", "drain"
-TARGETS = "arn:aws:elasticloadbalancing:ap-northeast-1:123456789012:targetgroup/web/1"
 SICK = CheckResult(healthy=False, reason="Target.ResponseCodeMismatch", description="codes: [500]")
 RUNS_AWAY = 200
 """No test here has reason to want so many instances."""
@@ -76,26 +83,19 @@ class KilledError(BaseException):
 
 
 @dataclass
-class Wire:
-    """Every call that a run makes.
+class PeerWire(Wire):
+    """Every call that a run makes, with any of which its process may die.
 
-    :ivar made: those that were done.
     :ivar kill: tells of a call that was just done whether its process dies with it.
     :ivar highest: the highest desired capacity that was ever seen.
     """
 
-    aws: DirectAccount
-    made: list[Call] = field(default_factory=list)
     kill: Callable[[Call], bool] = lambda _call: False
     highest: int = 0
 
-    def client(self, service: str) -> Any:
-        """Return a run's client."""
-        return self.aws.client(service, "bakeroll", around=self._around)
-
-    def _around(self, call: Call, perform: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        answer = perform()
-        self.made.append(call)
+    def around(self, call: Call, perform: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Note a call and perform it, and look what it led to."""
+        answer = super().around(call, perform)
         self.highest = max(self.highest, self.aws.account.groups.get("web").desired)
         assert self.highest <= RUNS_AWAY, "desired capacity is raised again and again"
         if self.kill(call):
@@ -107,15 +107,16 @@ class Wire:
 class Peer(World):
     """The fleet ``web`` that serves version 1, and a run's view of it."""
 
-    wire: Wire = field(kw_only=True)
+    aws: DirectAccount
+    wire: PeerWire = field(kw_only=True)
 
     def release(self, image_id: str | None = None, **behaviour: Any) -> str:
         """Add a version, the newest and the default, and point the group at it, as Terraform's apply does."""
-        image_id = image_id or f"ami-{len(self.aws.templates.numbers(TEMPLATE)) + 1:017x}"
+        image_id = image_id or f"ami-{len(self.aws.templates.numbers(self.made.template_id)) + 1:017x}"
         if behaviour:
             self.aws.hypervisor.images[image_id] = Behaviour(answer=receipt, **behaviour)
         number = self.add_version(image_id)
-        self.update(LaunchTemplate={"LaunchTemplateId": TEMPLATE, "Version": number})
+        self.update(LaunchTemplate={"LaunchTemplateId": self.made.template_id, "Version": number})
         rollbacks.applied(self, image_id)
         return image_id
 
@@ -123,8 +124,8 @@ class Peer(World):
         """Add a version that nothing launches from but ``$Latest`` and ``$Default``."""
         self.aws.ec2.image_tags.setdefault(image_id, {})
         data = {"ImageId": image_id, "InstanceType": "t3.micro"}
-        number = self.aws.templates.put(TEMPLATE, data, name="web")
-        self.aws.templates.defaults[TEMPLATE] = int(number)
+        number = self.aws.templates.put(self.made.template_id, data, name="web")
+        self.aws.templates.defaults[self.made.template_id] = int(number)
         return number
 
     def update(self, **changes: Any) -> None:
@@ -170,7 +171,7 @@ class Peer(World):
 
     def journal_of(self, run: str) -> Ledger:
         """Return the journal as a run sees it."""
-        return Ledger(self.wire.client("s3"), BUCKET, "production", f"dag/{run}", now=self.aws.clock.now)
+        return ledger(self.aws, run, self.wire.client("s3"))
 
     def gate(self, wave: int = 1, **asked: Any) -> Gate:
         """Make a gate that asks for this."""
@@ -235,61 +236,30 @@ def peer(
 
     :param version: what the group launches from: a number, ``$Latest`` or ``$Default``.
     """
-    aws = direct_account(seed)
-    aws.hypervisor.default.answer = receipt
-    aws.objects.create_bucket({"Bucket": BUCKET})
-    aws.documents.contents[DOCUMENT] = json.dumps(CONTENT)
-    aws.templates.put(TEMPLATE, {"ImageId": f"ami-{1:017x}", "InstanceType": "t3.micro"}, name="web")
-    aws.target_groups.put(TARGETS, interval_seconds=5, healthy_threshold=2, deregistration_delay_seconds=10)
-    aws.client("autoscaling").create_auto_scaling_group(
-        AutoScalingGroupName="web",
-        LaunchTemplate={"LaunchTemplateId": TEMPLATE, "Version": version},
-        MinSize=size if minimum is None else minimum,
-        MaxSize=size if maximum is None else maximum,
-        DesiredCapacity=size,
-        VPCZoneIdentifier="subnet-a,subnet-c",
-        TargetGroupARNs=[TARGETS],
-        HealthCheckType=health,
-        HealthCheckGracePeriod=60,
-        LifecycleHookSpecificationList=[
-            {
-                "LifecycleHookName": HOOK,
-                "LifecycleTransition": "autoscaling:EC2_INSTANCE_TERMINATING",
-                "HeartbeatTimeout": heartbeat_seconds,
-                "DefaultResult": default_result,
-            }
-        ],
-    )
-    wire = Wire(aws)
-    made = Fleet(
-        group="web",
-        template_id=TEMPLATE,
+    aws = direct(seed)
+    sizes = {"MinSize": size if minimum is None else minimum, "DesiredCapacity": size}
+    made = put_fleet(
+        aws,
         image_id=f"ami-{1:017x}",
-        target_group_arn=TARGETS,
-        listener_arn="",
-        load_balancer_arn="",
-        hook=HOOK,
-        subnet_ids=("subnet-a", "subnet-c"),
-    )
-    found = Peer(
-        aws=aws,
-        made=made,
-        clients=Clients(wire.client),
-        ledger=None,
         size=size,
-        floor=0,
-        waves=waves,
-        wire=wire,
+        maximum=maximum,
+        version=version,
+        heartbeat_seconds=heartbeat_seconds,
+        default_result=default_result,
+        group={**sizes, "HealthCheckType": health},
     )
-    found.ledger = found.journal_of("run-1")
-    found.settle()
-    found.floor = found.healthy_targets()
-    assert found.floor == size
-    found.ledger.open()
+    wire = PeerWire(aws)
+    s3 = wire.client("s3")
+    found = Peer(aws, made, Clients(wire.client), ledger(aws, "run-1", s3), size, waves=waves, wire=wire)
+    serve(found)
     output = FleetOutput(
-        autoscaling_group="web", launch_template_id=TEMPLATE, termination_hook=HOOK, drain_document=DOCUMENT
+        autoscaling_group="web",
+        launch_template_id=made.template_id,
+        termination_hook=made.hook,
+        drain_document=DOCUMENT,
     )
     settings = {"web": config.Fleet(waves=[int(one) if one.isdigit() else one for one in waves])}
     record_fleets(found.clients, found.ledger, {"web": output}, settings)
+    wire.asked.clear()
     wire.made.clear()
     return found

@@ -11,7 +11,7 @@ from bakeroll.hooks.account import AccountHook
 from bakeroll.operators import journal, terraform
 from bakeroll.operators.journal import BeginOperator
 from bakeroll.operators.terraform import ApplyOperator
-from tests.core.rollout.harness import BUCKET, DOCUMENT, world
+from tests.core.rollout.harness import BUCKET, DOCUMENT, wired_world
 from tests.operators.test_steps import FILE, context
 
 
@@ -40,8 +40,8 @@ class AppliedOnce:
 
 @pytest.fixture
 def w(monkeypatch, tmp_path):
-    """Make a fleet, and the state that Terraform keeps of it."""
-    made = world(2, maximum=4, heartbeat_seconds=900, default_result="ABANDON")
+    """Make a fleet behind the wire, where quotas can be read, and the state that Terraform keeps of it."""
+    made = wired_world(2, maximum=4, heartbeat_seconds=900, default_result="ABANDON")
     monkeypatch.setattr(AccountHook, "get_conn", lambda _self: made.clients)
     monkeypatch.setattr(time, "time", made.aws.clock.now)
     made.terraform = AppliedOnce(made.made)

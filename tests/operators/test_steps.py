@@ -20,7 +20,7 @@ from bakeroll.triggers import step as step_trigger
 from bakeroll.triggers.step import StepTrigger
 from tests.core.rollout.drains.support import behave, fails
 from tests.core.rollout.gates.test_gate import ALARM
-from tests.core.rollout.harness import BUCKET, world
+from tests.core.rollout.harness import BUCKET, wired_world, world
 
 FILE = """
 region: ap-northeast-1
@@ -37,7 +37,17 @@ fleets:
 @pytest.fixture
 def w(monkeypatch, tmp_path):
     """Make a fleet that serves version 1 and is to run version 2, all in virtual time."""
-    made = world(2, maximum=2)
+    return placed(world(2, maximum=2), monkeypatch, tmp_path)
+
+
+@pytest.fixture
+def wired(monkeypatch, tmp_path):
+    """Make the same behind the wire, where there are alarms."""
+    return placed(wired_world(2, maximum=2), monkeypatch, tmp_path)
+
+
+def placed(made, monkeypatch, tmp_path):
+    """Release version 2, and have Airflow's tasks find the account and its environment file."""
     made.release()
     monkeypatch.setattr(AccountHook, "get_conn", lambda _self: made.clients)
     monkeypatch.setattr(time, "time", made.aws.clock.now)
@@ -131,7 +141,8 @@ def test_a_gate_is_waited_for_in_the_triggerer(w):
     assert w.aws.clock.now() - began >= 90
 
 
-def test_what_a_trigger_saw_fails_the_gate_although_it_is_mended_when_the_operator_looks(w):
+def test_what_a_trigger_saw_fails_the_gate_although_it_is_mended_when_the_operator_looks(wired):
+    w = wired
     gate = watched(w, "{soak: 90s, alarms: [errors]}")
     w.clients.cloudwatch.put_metric_alarm(AlarmName="errors", **ALARM)
 
@@ -150,7 +161,8 @@ def test_what_a_trigger_saw_fails_the_gate_although_it_is_mended_when_the_operat
     assert waited == 1, "whoever clears it has mended something, and gets a whole soak"
 
 
-def test_a_gate_links_to_its_first_alarm(w):
+def test_a_gate_links_to_its_first_alarm(wired):
+    w = wired
     pushed = {}
     w.clients.cloudwatch.put_metric_alarm(AlarmName="errors", **ALARM)
     gate = watched(w, "{alarms: [errors]}")

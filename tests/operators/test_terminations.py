@@ -75,9 +75,9 @@ def test_a_short_flush_needs_no_trigger(w):  # noqa: F811
 def test_before_the_first_deployment_nothing_is_asked(w):  # noqa: F811
     w.ledger.close()
     terminate(w)
-    before = w.aws.calls.count("autoscaling", "DescribeAutoScalingGroups")
+    before = w.wire.count("autoscaling", "DescribeAutoScalingGroups")
     assert find(w).execute(context()) == []
-    assert w.aws.calls.count("autoscaling", "DescribeAutoScalingGroups") == before
+    assert w.wire.count("autoscaling", "DescribeAutoScalingGroups") == before
 
 
 def test_one_that_fails_is_told_when_all_others_are_through(w):  # noqa: F811

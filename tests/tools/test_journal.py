@@ -14,7 +14,7 @@ from bakeroll.core import config
 from bakeroll.core.errors import JournalError, LockedError
 from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, releases, report
 from bakeroll.core.rollout.waves import ScaleOut
-from tests.core.rollout.harness import BUCKET, World, ledger, world
+from tests.core.rollout.harness import BUCKET, World, ledger, wired_world, world
 from tools import journal as tool
 
 ENVIRONMENT = config.Environment.model_validate(
@@ -153,7 +153,7 @@ def test_a_wrong_environment_is_one_line(capsys: pytest.CaptureFixture[str]) -> 
 @pytest.fixture
 def served(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """Serve an account where `make up` has its sandbox."""
-    w = world()
+    w = wired_world()
     server = make_server("127.0.0.1", 0, w.aws.cloud.api)
     monkeypatch.setenv("BAKEROLL_SANDBOX_PORT", str(server.server_port))
     thread = threading.Thread(target=server.serve_forever, daemon=True)

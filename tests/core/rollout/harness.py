@@ -14,9 +14,10 @@ from bakeroll.core.rollout.drains import Drain, OnFailure
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from bakeroll.core.steps import Act, Done, Step
+from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.ports import CommandResult
 from sandbox.wire.inprocess import VirtualAccount, virtual_account
-from tests.fleets import Fleet, make_fleet, new_version
+from tests.fleets import Fleet, make_fleet, new_version, put_fleet
 
 BUCKET = "state"
 DOCUMENT = "drain-web"
@@ -58,20 +59,55 @@ class StuckError(AssertionError):
     """A step waits longer than anything may."""
 
 
+Account = DirectAccount | VirtualAccount
+
+
+@dataclass
+class Wire:
+    """Every call that the first run makes of a direct account.
+
+    :ivar asked: all that came to the account, also those that it refused.
+    :ivar made: those that were done.
+    """
+
+    aws: DirectAccount
+    asked: list[Call] = field(default_factory=list)
+    made: list[Call] = field(default_factory=list)
+
+    def client(self, service: str) -> Any:
+        """Return a run's client."""
+        return self.aws.client(service, "bakeroll", around=self.around)
+
+    def around(self, call: Call, perform: Callable[[], dict[str, Any]]) -> dict[str, Any]:
+        """Note a call and perform it."""
+        self.asked.append(call)
+        answer = perform()
+        self.made.append(call)
+        return answer
+
+    def count(self, service: str, operation: str) -> int:
+        """Return how often an operation was called."""
+        return sum((call.service, call.operation) == (service, operation) for call in self.asked)
+
+
 @dataclass
 class World:
-    """An account with one fleet of two instances at version 1 that serve, and a run's view of it."""
+    """An account with one fleet of two instances at version 1 that serve, and a run's view of it.
 
-    aws: VirtualAccount
+    :ivar wire: what a run calls of a direct account; None where the account counts calls itself.
+    """
+
+    aws: Account
     made: Fleet
     clients: Clients
     ledger: Ledger
     size: int
-    floor: int
+    floor: int = 0
     waves: tuple[str, ...] = ("100%",)
     log: list[str] = field(default_factory=list)
     lowest_ready: int = 10**6
     on_pass: Callable[[World], None] | None = None
+    wire: Wire | None = None
 
     def picture(self) -> fleets.Fleet:
         """Take a fresh picture of the fleet."""
@@ -185,7 +221,41 @@ class World:
 def world(
     size: int = 2, maximum: int = 4, *, seed: int = 1, waves: tuple[str, ...] = ("100%",), **group: Any
 ) -> World:
-    """Make an account whose fleet serves version 1, and open a journal in it."""
+    """Make an account whose fleet serves version 1, and open a journal in it.
+
+    :param group: more parameters of ``put_fleet``.
+    """
+    aws = direct(seed)
+    made = put_fleet(aws, image_id=aws.image("application-1"), size=size, maximum=maximum, **group)
+    wire = Wire(aws)
+    s3 = wire.client("s3")
+    return opened(
+        World(aws, made, Clients(wire.client), ledger(aws, "run-1", s3), size, waves=waves, wire=wire)
+    )
+
+
+def direct(seed: int = 1) -> DirectAccount:
+    """Make a direct account with the bucket and the drain document, whose instances drain well.
+
+    It has no topics until a test makes one, as an account behind the wire.
+    """
+    aws = direct_account(seed)
+    aws.hypervisor.default.answer = receipt
+    aws.published.topics = set()
+    aws.objects.create_bucket({"Bucket": BUCKET})
+    aws.documents.contents[DOCUMENT] = json.dumps(CONTENT)
+    return aws
+
+
+def wired_world(
+    size: int = 2, maximum: int = 4, *, seed: int = 1, waves: tuple[str, ...] = ("100%",), **group: Any
+) -> World:
+    """Make the same in an account behind the wire and moto, for what a direct account has not.
+
+    It takes some seconds. A direct account has no quotas, no instance types, no alarms and no listeners.
+
+    :param group: more parameters of ``make_fleet``.
+    """
     aws = virtual_account(seed=seed)
     aws.hypervisor.default.answer = receipt
     made = make_fleet(aws, image_id=aws.image("application-1"), size=size, maximum=maximum, **group)
@@ -196,22 +266,34 @@ def world(
     clients.ssm.create_document(
         Name=DOCUMENT, Content=json.dumps(CONTENT), DocumentType="Command", DocumentFormat="JSON"
     )
-    found = World(aws, made, clients, ledger(aws, "run-1"), size, floor=0, waves=waves)
-    found.settle()
+    return opened(World(aws, made, clients, ledger(aws, "run-1"), size, waves=waves))
+
+
+def opened(found: World) -> World:
+    """Let a world's fleet come to serve, pin it to version 1, and open the journal with it."""
+    serve(found)
     found.clients.autoscaling.update_auto_scaling_group(
-        AutoScalingGroupName=made.group,
-        LaunchTemplate={"LaunchTemplateId": made.template_id, "Version": "1"},
+        AutoScalingGroupName=found.made.group,
+        LaunchTemplate={"LaunchTemplateId": found.made.template_id, "Version": "1"},
     )
-    found.floor = found.picture().ready_count
-    assert found.floor == size
-    found.ledger.open()
-    found.ledger.update(lambda journal: _with_fleet(journal, made, waves))
+    found.ledger.update(lambda journal: _with_fleet(journal, found.made, found.waves))
     return found
 
 
-def ledger(aws: VirtualAccount, run: str) -> Ledger:
-    """Return the journal as a run sees it, on the account's clock."""
-    return Ledger(aws.client("s3"), BUCKET, "production", f"dag/{run}", now=aws.clock.now)
+def serve(found: World) -> None:
+    """Let a world's fleet come to serve, which is its floor from then on, and open an empty journal."""
+    found.settle()
+    found.floor = found.picture().ready_count
+    assert found.floor == found.size
+    found.ledger.open()
+
+
+def ledger(aws: Account, run: str, s3: Any = None) -> Ledger:
+    """Return the journal as a run sees it, on the account's clock.
+
+    :param s3: the run's client, where its calls are to be counted.
+    """
+    return Ledger(s3 or aws.client("s3"), BUCKET, "production", f"dag/{run}", now=aws.clock.now)
 
 
 def _with_fleet(journal: Journal, made: Fleet, waves: tuple[str, ...]) -> Journal:

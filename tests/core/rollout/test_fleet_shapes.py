@@ -8,7 +8,7 @@ import pytest
 
 from bakeroll.core.errors import PreflightError
 from bakeroll.core.rollout import preflight, shapes
-from tests.core.rollout.harness import World, world
+from tests.core.rollout.harness import World, wired_world, world
 from tests.fleets import new_version
 
 
@@ -50,16 +50,9 @@ def test_a_version_that_is_named_by_its_place(version: str) -> None:
 
 def second_target_group(w: World) -> str:
     """Put the fleet into a second target group, behind a listener of its own."""
-    elbv2 = w.clients.elbv2
-    vpc = elbv2.describe_target_groups(TargetGroupArns=[w.made.target_group_arn])["TargetGroups"][0]["VpcId"]
-    arn = elbv2.create_target_group(
-        Name="second", Protocol="HTTP", Port=8081, VpcId=vpc, HealthCheckIntervalSeconds=30
-    )["TargetGroups"][0]["TargetGroupArn"]
-    elbv2.create_listener(
-        LoadBalancerArn=w.made.load_balancer_arn,
-        Protocol="HTTP",
-        Port=81,
-        DefaultActions=[{"Type": "forward", "TargetGroupArn": arn}],
+    arn = w.made.target_group_arn.replace("/web/", "/second/")
+    w.aws.target_groups.put(
+        arn, port=8081, interval_seconds=30, healthy_threshold=5, deregistration_delay_seconds=300
     )
     w.clients.autoscaling.attach_load_balancer_target_groups(
         AutoScalingGroupName=w.made.group, TargetGroupARNs=[arn]
@@ -175,7 +168,8 @@ def test_a_second_termination_hook_is_left_to_its_owner() -> None:
     archive(w)
     w.release()
     rolled(w)
-    assert w.aws.calls.count("autoscaling", "CompleteLifecycleAction") == 2
+    assert w.wire is not None
+    assert w.wire.count("autoscaling", "CompleteLifecycleAction") == 2
 
 
 def mix(w: World, *types: str, on_demand_percent: int = 100) -> None:
@@ -223,7 +217,7 @@ def test_a_mixed_instances_policy_forth_and_back() -> None:
 
 
 def test_each_market_of_a_mixed_instances_policy_has_its_quota() -> None:
-    w = world(4, maximum=8, heartbeat_seconds=900)
+    w = wired_world(4, maximum=8, heartbeat_seconds=900)  # for quotas and instance types
     mix(w, "t3.small", "t3.xlarge", on_demand_percent=50)
     w.clients.autoscaling.put_lifecycle_hook(
         AutoScalingGroupName=w.made.group, LifecycleHookName=w.made.hook, DefaultResult="CONTINUE"
@@ -263,7 +257,7 @@ def on_demand(w: World) -> list[dict[str, Any]]:
 
 
 def test_a_warm_pool_would_bring_the_old_image_and_is_refused() -> None:
-    w = world(heartbeat_seconds=900)
+    w = wired_world(heartbeat_seconds=900)  # preflight reads quotas and the document
     w.clients.autoscaling.put_warm_pool(AutoScalingGroupName=w.made.group, MinSize=2)
     w.settle()
     journal = w.ledger.peek()

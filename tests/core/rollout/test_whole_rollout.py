@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from tests.core.rollout.harness import world
+from tests.core.rollout.harness import wired_world, world
 
 
-@pytest.mark.parametrize("size", [1, 2, 9])
-def test_every_instance_is_replaced_drained_and_capacity_given_back(size):
-    w = world(size, maximum=size)
+@pytest.mark.parametrize(
+    ("size", "make"),
+    [(1, world), (2, world), (9, world), (2, wired_world)],  # on both, as they are to behave the same
+)
+def test_every_instance_is_replaced_drained_and_capacity_given_back(size, make):
+    w = make(size, maximum=size)
     old = {one.instance_id for one in w.picture().instances}
     w.release()
     ended = w.roll()

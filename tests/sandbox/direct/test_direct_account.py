@@ -145,3 +145,61 @@ def test_its_launches_and_machines_fail_as_those_of_any_account(aws):
 def instances(aws):
     groups = aws.client("autoscaling").describe_auto_scaling_groups()["AutoScalingGroups"]
     return groups[0]["Instances"]
+
+
+def test_versions_of_launch_templates_are_added_chosen_and_deleted(aws):
+    aws.templates.put("lt-1", {"ImageId": "ami-1"}, name="web")
+    ec2 = aws.client("ec2")
+    for number in (2, 3):
+        made = ec2.create_launch_template_version(
+            LaunchTemplateId="lt-1", LaunchTemplateData={"ImageId": f"ami-{number}"}
+        )["LaunchTemplateVersion"]
+        assert (made["VersionNumber"], made["DefaultVersion"]) == (number, False)
+    template = ec2.modify_launch_template(LaunchTemplateId="lt-1", DefaultVersion="2")["LaunchTemplate"]
+    assert (template["DefaultVersionNumber"], template["LatestVersionNumber"]) == (2, 3)
+    answer = ec2.delete_launch_template_versions(LaunchTemplateId="lt-1", Versions=["1", "2", "3", "7"])
+    deleted = answer["SuccessfullyDeletedLaunchTemplateVersions"]
+    kept = answer["UnsuccessfullyDeletedLaunchTemplateVersions"]
+    assert [[one["VersionNumber"] for one in each] for each in (deleted, kept)] == [[1], [2, 3, 7]]
+    left = ec2.describe_launch_template_versions(LaunchTemplateId="lt-1")["LaunchTemplateVersions"]
+    assert [(one["VersionNumber"], one["LaunchTemplateData"]["ImageId"]) for one in left] == [
+        (2, "ami-2"),
+        (3, "ami-3"),
+    ]
+    with pytest.raises(ClientError) as caught:
+        ec2.create_launch_template_version(LaunchTemplateId="lt-2", LaunchTemplateData={"ImageId": "ami-1"})
+    assert code(caught) == "InvalidLaunchTemplateId.NotFound"
+    with pytest.raises(ClientError, match="does not model SourceVersion"):
+        ec2.create_launch_template_version(
+            LaunchTemplateId="lt-1", SourceVersion="2", LaunchTemplateData={"ImageId": "ami-1"}
+        )
+
+
+def test_an_image_that_is_deregistered_is_gone_and_others_are_not(aws):
+    ec2 = aws.client("ec2")
+    gone, stays = aws.image("one", {"a": "b"}), aws.image("two")
+    ec2.deregister_image(ImageId=gone)
+    later = aws.image("three")
+    assert aws.records.images == {stays, later}
+    found = ec2.describe_images(Owners=["self"], Filters=[{"Name": "image-id", "Values": [gone, stays]}])
+    assert [(one["ImageId"], one["Name"]) for one in found["Images"]] == [(stays, "two")]
+    with pytest.raises(ClientError) as caught:
+        ec2.deregister_image(ImageId=gone)
+    assert code(caught) == "InvalidAMIID.NotFound"
+
+
+def test_a_topic_that_is_not_there_takes_no_message(aws):
+    sns = aws.client("sns")
+    there, other = (aws.account.arn("sns", name) for name in ("there", "other"))
+    sns.publish(TopicArn=other, Message="any topic takes it until some are made")
+    aws.published.topics = {there}
+    sns.publish(TopicArn=there, Message="1")
+    with pytest.raises(ClientError) as caught:
+        sns.publish(TopicArn=other, Message="2")
+    assert code(caught) == "NotFound"
+    assert len(aws.published.messages) == 2
+
+
+def test_filters_that_are_not_modelled_are_refused_and_not_left_out(aws):
+    with pytest.raises(ClientError, match="does not model filters of DescribeInstances"):
+        aws.client("ec2").describe_instances(Filters=[{"Name": "instance-state-name", "Values": ["running"]}])

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from bakeroll.core.rollout.drains import lifecycle_actions
 from bakeroll.core.rollout.drains.undrained import TOPIC
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
+from sandbox.direct import DirectAccount
 from sandbox.model.ports import CommandResult
 from sandbox.virtual import Behaviour
 from tests.core.rollout.harness import BUCKET, DOCUMENT, World, receipt, world
@@ -15,9 +17,9 @@ from tests.core.rollout.harness import BUCKET, DOCUMENT, World, receipt, world
 QUEUE = "told"
 
 
-def retired(size: int = 2, **group: Any) -> tuple[World, list[str]]:
+def retired(size: int = 2, *, make: Callable[..., World] = world, **group: Any) -> tuple[World, list[str]]:
     """Roll until the old instances are retired; returns the world and the ids of the first fifty."""
-    w = world(size, maximum=2 * size, **group)
+    w = make(size, maximum=2 * size, **group)
     w.release()
     w.run(w.step(ScaleOut))
     w.run(w.step(AwaitCapacity))
@@ -38,6 +40,9 @@ def fails(words: str = "connection refused", status: int = 4) -> dict[str, Any]:
 
 def listen(w: World) -> None:
     """Make the topic of drain failures, with somebody who reads it."""
+    if isinstance(w.aws, DirectAccount):
+        w.aws.published.topics = {w.aws.account.arn("sns", TOPIC.format(environment="production"))}
+        return
     sns, sqs = w.aws.client("sns"), w.aws.client("sqs")
     topic = sns.create_topic(Name=TOPIC.format(environment="production"))["TopicArn"]
     url = sqs.create_queue(QueueName=QUEUE)["QueueUrl"]
@@ -47,6 +52,10 @@ def listen(w: World) -> None:
 
 def told(w: World) -> list[tuple[str, str]]:
     """Return subject and text of each message that people got since the last time."""
+    if isinstance(w.aws, DirectAccount):
+        got = [(one["Subject"], one["Message"]) for one in w.aws.published.messages]
+        w.aws.published.messages.clear()
+        return got
     sqs = w.aws.client("sqs")
     url = sqs.get_queue_url(QueueName=QUEUE)["QueueUrl"]
     found = []
@@ -75,7 +84,8 @@ def sent(w: World) -> list[list[str]]:
 
 def completions(w: World) -> int:
     """Count the lifecycle actions that somebody ended."""
-    return w.aws.calls.count("autoscaling", "CompleteLifecycleAction")
+    assert w.wire is not None
+    return w.wire.count("autoscaling", "CompleteLifecycleAction")
 
 
 def record(w: World, instance_id: str) -> dict[str, Any]:
@@ -87,7 +97,6 @@ def record(w: World, instance_id: str) -> dict[str, Any]:
 
 def endless(w: World) -> None:
     """Give the document's step the time that the real one has, so that SSM does not end a script early."""
-    content = json.loads(w.clients.ssm.get_document(Name=DOCUMENT)["Content"])
+    content = json.loads(w.aws.documents.contents[DOCUMENT])
     content["mainSteps"][0]["inputs"]["timeoutSeconds"] = "172800"
-    w.clients.ssm.update_document(Name=DOCUMENT, Content=json.dumps(content), DocumentVersion="$LATEST")
-    w.clients.ssm.update_document_default_version(Name=DOCUMENT, DocumentVersion="2")
+    w.aws.documents.contents[DOCUMENT] = json.dumps(content)

@@ -25,7 +25,7 @@ from tests.core.rollout.drains.support import (
     states,
     told,
 )
-from tests.core.rollout.harness import ledger, receipt
+from tests.core.rollout.harness import ledger, receipt, wired_world, world
 
 POLICIES = ("retain", "continue")
 UNREAD = "812 bytes of tailed files are still unread"
@@ -61,10 +61,17 @@ def check_outcome(w, ids, bad, result, *, policy, words):
 
 
 @pytest.mark.parametrize(
-    ("size", "policy"), [(2, "retain"), (2, "continue"), (50, "retain"), (50, "continue")]
+    ("size", "policy", "make"),
+    [
+        (2, "retain", world),
+        (2, "retain", wired_world),  # with a queue at a topic, as people have it
+        (2, "continue", world),
+        (50, "retain", world),
+        (50, "continue", world),
+    ],
 )
-def test_a_failing_flush(size, policy):
-    w, ids = retired(size)
+def test_a_failing_flush(size, policy, make):
+    w, ids = retired(size, make=make)
     listen(w)
     bad = ids[:1] if size == 2 else ids[3:6]
     behave(w, bad, **fails(HUNG, 1))

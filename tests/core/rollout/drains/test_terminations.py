@@ -419,17 +419,17 @@ def test_one_that_is_terminated_directly_is_told_and_noted():
 
 def test_nothing_deployed_nothing_asked():
     w = idle()
-    before = w.aws.calls.count("autoscaling", "DescribeAutoScalingGroups")
+    before = w.wire.count("autoscaling", "DescribeAutoScalingGroups")
     assert terminations.find(w.clients, {}, None, 0.0).chunks == []
-    assert w.aws.calls.count("autoscaling", "DescribeAutoScalingGroups") == before
+    assert w.wire.count("autoscaling", "DescribeAutoScalingGroups") == before
 
 
 def test_a_look_where_nothing_waits_asks_for_the_groups_alone():
     w = idle()
     asked = (("ssm", "ListCommandInvocations"), ("autoscaling", "DescribeScalingActivities"))
-    before = [w.aws.calls.count(*name) for name in asked]
+    before = [w.wire.count(*name) for name in asked]
     assert find(w).chunks == []
-    assert [w.aws.calls.count(*name) for name in asked] == before
+    assert [w.wire.count(*name) for name in asked] == before
 
 
 def test_a_group_that_is_gone_has_nothing_to_drain():

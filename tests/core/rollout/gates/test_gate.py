@@ -17,7 +17,7 @@ from bakeroll.core.steps import Act, Done, Wait
 from sandbox.model.ports import CheckResult
 from sandbox.virtual import Behaviour
 from tests.core.rollout.gates.application import Page, application
-from tests.core.rollout.harness import CAPACITY_TIMEOUT, ledger, receipt, world
+from tests.core.rollout.harness import CAPACITY_TIMEOUT, ledger, receipt, wired_world, world
 
 SOAK = 120
 ALARM = {
@@ -39,9 +39,9 @@ SICK = Behaviour(
 )
 
 
-def scaled_out(size=2, **group):
+def scaled_out(size=2, *, make=world, **group):
     """Return a world whose new instances serve beside the old ones."""
-    w = world(size, maximum=size, **group)
+    w = make(size, maximum=size, **group)
     w.image = w.release()
     w.run(w.step(ScaleOut))
     w.run(w.step(AwaitCapacity))
@@ -330,7 +330,7 @@ def test_instances_that_stop_serving_before_the_soak_begins_are_named():
 
 @pytest.mark.parametrize("composite", [False, True])
 def test_an_alarm_in_the_soak_fails_with_its_reason(composite):
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     w.clients.cloudwatch.put_metric_alarm(AlarmName="errors", **ALARM)
     w.clients.cloudwatch.put_composite_alarm(AlarmName="service", AlarmRule="ALARM(errors)")
     reason = "Threshold Crossed: 1 datapoint [7.0] was greater than the threshold (1.0)."
@@ -349,7 +349,7 @@ def test_an_alarm_in_the_soak_fails_with_its_reason(composite):
 
 
 def test_quiet_alarms_pass():
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     for number in range(70):  # more than a page
         w.clients.cloudwatch.put_metric_alarm(AlarmName=f"alarm-{number}", **ALARM)
     w.run(gate(w, alarms=[f"alarm-{number}" for number in range(70)]))
@@ -357,14 +357,14 @@ def test_quiet_alarms_pass():
 
 
 def test_a_missing_alarm_is_an_error():
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     w.clients.cloudwatch.put_metric_alarm(AlarmName="errors", **ALARM)
     said, _ = fails(w, gate(w, alarms=["errors", "latency"]))
     assert "there is no CloudWatch alarm latency in this account and region" in said
 
 
 def test_an_alarm_that_is_deleted_in_the_soak_is_an_error():
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     w.clients.cloudwatch.put_metric_alarm(AlarmName="errors", **ALARM)
     at(w, 60, lambda w: w.clients.cloudwatch.delete_alarms(AlarmNames=["errors"]))
     said, seconds = fails(w, gate(w, alarms=["errors"]))
@@ -380,7 +380,7 @@ def without_data(w, name="errors"):
 
 
 def test_insufficient_data_is_ok():
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     without_data(w)
     began = w.aws.clock.now()
     w.run(gate(w, alarms=["errors"], insufficient_data="ok"))
@@ -388,7 +388,7 @@ def test_insufficient_data_is_ok():
 
 
 def test_insufficient_data_fails():
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     without_data(w)
     said, seconds = fails(w, gate(w, alarms=["errors"], insufficient_data="fail"))
     assert "alarm errors has INSUFFICIENT_DATA: Insufficient Data: no datapoints" in said
@@ -396,7 +396,7 @@ def test_insufficient_data_fails():
 
 
 def test_insufficient_data_is_waited_out():
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     without_data(w)
 
     def measure(w):
@@ -410,7 +410,7 @@ def test_insufficient_data_is_waited_out():
 
 
 def test_insufficient_data_is_not_waited_out_for_ever():
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     without_data(w)
     said, seconds = fails(w, gate(w, alarms=["errors"]))
     assert "the gate does not open, 600 s after its soak: alarm errors has INSUFFICIENT_DATA" in said
@@ -464,7 +464,7 @@ def test_more_is_asked_where_old_instances_answer_much():
 
 
 def test_what_answers_is_found_through_the_target_group():
-    w = scaled_out()
+    w = scaled_out(make=wired_world)
     step = gate(w, soak="0s", http={"host": "www.example.com"})
     step.look().perform()
     with pytest.raises(GateError) as failure:
@@ -500,7 +500,7 @@ def problems(w, **settings):
 
 
 def test_what_cannot_be_asked_is_said_before_anything_moves():
-    w = world()
+    w = wired_world()
     w.clients.cloudwatch.put_metric_alarm(AlarmName="errors", **ALARM)
     assert problems(w) == []
     assert problems(w, alarms=["errors"], http={}) == []
@@ -509,7 +509,7 @@ def test_what_cannot_be_asked_is_said_before_anything_moves():
 
 
 def test_a_listener_with_tls_needs_its_certificates_name():
-    w = world()
+    w = wired_world()
     w.clients.elbv2.delete_listener(ListenerArn=w.made.listener_arn)
     (nowhere,) = problems(w, http={})
     assert nowhere.startswith("gate.http finds no listener whose default action forwards to a target group")

@@ -9,7 +9,7 @@ import pytest
 from bakeroll.core import config
 from bakeroll.core.rollout.journal import known_fleets
 from bakeroll.core.terraform import FleetOutput
-from sandbox.wire.inprocess import virtual_account
+from sandbox.direct import direct_account
 
 BUCKET = "state"
 
@@ -24,7 +24,7 @@ def settings(**drain):
 
 @pytest.fixture
 def s3():
-    client = virtual_account().client("s3")
+    client = direct_account().client("s3")
     client.create_bucket(Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"})
     return client
 

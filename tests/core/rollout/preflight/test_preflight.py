@@ -16,7 +16,7 @@ from bakeroll.core.rollout.begin import retain_abandoned
 from bakeroll.core.rollout.preflight import Findings
 from bakeroll.core.rollout.preflight.fleet_check import AGENT_SECONDS, largest_step
 from bakeroll.core.rollout.waves import ScaleOut
-from tests.core.rollout.harness import DOCUMENT, World, world
+from tests.core.rollout.harness import DOCUMENT, World, wired_world
 
 VCPUS = ("ec2", "L-1216C47A")
 TARGETS = ("elasticloadbalancing", "L-A0D0B863")
@@ -27,8 +27,8 @@ def fleet(seconds: int = 300, **drain: Any) -> dict[str, config.Fleet]:
 
 
 def ready(size: int = 2, **group: Any) -> World:
-    """Make a world with nothing wrong in it."""
-    made = world(size, maximum=2 * size, heartbeat_seconds=900, default_result="ABANDON", **group)
+    """Make a world with nothing wrong in it, behind the wire: what is looked at are quotas and the like."""
+    made = wired_world(size, maximum=2 * size, heartbeat_seconds=900, default_result="ABANDON", **group)
     retain_abandoned(made.clients, made.ledger, fleet())
     return made
 
@@ -112,7 +112,7 @@ def test_a_document_of_another_kind_is_told() -> None:
 
 
 def test_what_is_given_up_must_be_kept() -> None:
-    made = world(heartbeat_seconds=900, default_result="ABANDON")
+    made = wired_world(heartbeat_seconds=900, default_result="ABANDON")
     assert "terminates an instance whose drain is given up" in problem(made)
 
 
