@@ -14,7 +14,7 @@ from tools.chaos.schedule import play
 SCHEDULES, PARTS = 300, 6
 FOUND_ONCE = (
     187, 233, 2123, 7046, 7132, 20067, 50035, 50471, 50777, 50927, 911032, 911062, 911106,
-    14, 129, 1169, 2117, 2379, 2384, 2494,
+    14, 129, 1169, 2117, 2379, 2384, 2494, 5025, 1200017, 1200588, 1200766, 1201746,
 )  # fmt: skip
 """Seeds that found something once, with the schedules that were drawn from them then."""
 FIRST = 400_000

@@ -73,6 +73,47 @@ def test_a_minimum_that_somebody_raises_is_kept_and_served():
     assert (after.desired, len(after.current), len(after.old)) == (6, 6, 0)
 
 
+def test_a_maximum_that_somebody_sets_to_our_very_number_before_we_do_is_theirs():
+    w = world(2, maximum=2)
+    w.release()
+    noting = w.step(ScaleOut).look()
+    assert noting.what.startswith("note the intent")
+    group = {"AutoScalingGroupName": "web"}
+    w.clients.autoscaling.update_auto_scaling_group(**group, MaxSize=4)  # between look and note
+    noting.perform()
+    assert w.record().surge.maximum == 4
+    w.roll()
+    after = w.picture()
+    assert (after.minimum, after.maximum) == (2, 4)
+
+
+def test_protected_instances_above_desired_capacity_are_replaced_by_none():
+    w = world(3, maximum=6, group={"NewInstancesProtectedFromScaleIn": True})
+    group = {"AutoScalingGroupName": "web"}
+    w.clients.autoscaling.update_auto_scaling_group(**group, MinSize=0)
+    w.clients.autoscaling.set_desired_capacity(**group, DesiredCapacity=0)
+    w.settle()
+    assert len(w.picture().counted) == 3, "AWS takes no protected instance"
+    w.floor = 0
+    w.release()
+    assert len(w.roll()["drained"]) == 3
+    after = w.picture()
+    assert (after.minimum, after.desired, after.maximum, len(after.counted)) == (0, 0, 6, 0)
+
+
+def test_what_stands_above_desired_capacity_is_not_counted_twice():
+    w = world(3, maximum=6, group={"NewInstancesProtectedFromScaleIn": True})
+    group = {"AutoScalingGroupName": "web"}
+    w.clients.autoscaling.update_auto_scaling_group(**group, MinSize=0)
+    w.clients.autoscaling.set_desired_capacity(**group, DesiredCapacity=2)
+    w.settle()
+    w.floor = 2
+    w.release()
+    assert len(w.roll()["drained"]) == 3
+    after = w.picture()
+    assert (after.minimum, after.desired, after.maximum, after.ready_count) == (0, 2, 6, 2)
+
+
 def test_processes_are_resumed_although_nothing_was_raised_in_the_end():
     w = world(2)
     w.release()
