@@ -150,14 +150,16 @@ class Invariants:
         for fleet in self._fleets.values():
             fleet.red()
 
-    def ended(self, journal: dict[str, Any] | None, *, image_id: str | None = None) -> None:
+    def ended(self, owner: str, journal: dict[str, Any] | None, *, image_id: str | None = None) -> None:
         """Check what a run leaves that closed its journal: a finished one, or one that was rolled back.
 
+        :param owner: the run; a process of another, which stood still for long, may hold the journal by now.
         :param journal: as it was last.
         :param image_id: what all instances have to run; None for whatever the group launches.
         :raises ViolationError: if a fleet is not as it would be without a rollout, but for its image.
         """
-        if next(iter(self._truths.values())).journal() is not None:
+        still = next(iter(self._truths.values())).journal()
+        if still is not None and still["owner"] == owner:
             raise ViolationError(6, "the run is over and its journal is open")
         for fleet in self._fleets.values():
             fleet.ended(image_id)

@@ -128,7 +128,7 @@ class Schedule:
             except (BakerollError, ClientError, BotoCoreError, KilledError) as error:
                 self._judge_red(run, error)
                 continue
-            self.world.invariants.ended(self.world.last_journal, image_id=run.image_id)
+            self.world.invariants.ended(run.owner, self.world.last_journal, image_id=run.image_id)
             self._insist_on_tag(run.image_id, images.RELEASED)
             self._serves = run.image_id
             for truth in self.world.truths.values():
@@ -191,7 +191,7 @@ class Schedule:
         if isinstance(error, BakerollError):
             self.world.invariants.red(error)
         if run.rolled_back:
-            self.world.invariants.ended(self.world.last_journal, image_id=self._serves)
+            self.world.invariants.ended(run.owner, self.world.last_journal, image_id=self._serves)
             self._insist_on_rejection(self.world.last_journal)
             self._after_rollback()
         if self.world.calm:

@@ -80,7 +80,7 @@ class Restore(BackStep):
         if raised(fleet, surge) or was_raised(fleet, record.before, surge):
             applied = surge.model_copy(update={"applied": True})
             return Act("note that capacity was raised", lambda: self._change(surge, {"surge": applied}))
-        if fleet.old and surge.amount == len(fleet.old):
+        if fleet.old and (surge.amount == len(fleet.old) or self._ours(surge)):
             return None  # it is what this rollback needs
         # The intent wanted that much more than there was; what it was added to stays ours.
         base = capacity(fleet) if surge.base is None else surge.base
@@ -97,6 +97,12 @@ class Restore(BackStep):
             "drop the intent to raise capacity: it did not come to that",
             lambda: self._change(surge, {"surge": kept}),
         )
+
+
+    def _ours(self, surge: Surge) -> bool:
+        """Tell whether an intent was noted since the rollback began, and not by what it undoes."""
+        rollback = self._ledger.read().rollback
+        return rollback is not None and surge.at >= rollback.began_at
 
 
 class _RestoreCapacity(BackStep, ScaleOut):
