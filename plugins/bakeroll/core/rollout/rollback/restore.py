@@ -98,7 +98,6 @@ class Restore(BackStep):
             lambda: self._change(surge, {"surge": kept}),
         )
 
-
     def _ours(self, surge: Surge) -> bool:
         """Tell whether an intent was noted since the rollback began, and not by what it undoes."""
         rollback = self._ledger.read().rollback
