@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,8 @@ class World:
     """A repository, an account, and a Packer that makes images in it."""
 
     def __init__(self, folder: Path) -> None:
-        make: Any = boto3.client
-        self.clients = Clients(lambda service: make(service, REGION))
+        self._call = threading.Lock()
+        self.clients = Clients(self._client)
         self.clients.s3.create_bucket(
             Bucket=BUCKET, CreateBucketConfiguration={"LocationConstraint": "ap-northeast-1"}
         )
@@ -57,6 +58,19 @@ class World:
         self.clock = Clock()
         self.said: list[str] = []
         self.orders: list[Order] = []
+
+    def _client(self, service: str) -> Any:
+        """Make a client whose calls go one at a time: moto closes an object that is read meanwhile."""
+        make: Any = boto3.client
+        client = make(service, REGION)
+        call = client._make_api_call
+
+        def alone(*arguments: Any) -> Any:
+            with self._call:
+                return call(*arguments)
+
+        client._make_api_call = alone
+        return client
 
     def write(self, name: str, text: str) -> None:
         path = self.packer_dir / name
