@@ -57,7 +57,11 @@ def outcomes(seeds: range, processes: int) -> Iterator[Outcome]:
         yield play(seeds[0])
     elif processes <= 1:
         _begin()
-        yield from map(_played, seeds)
+        try:
+            yield from map(_played, seeds)
+        finally:
+            gc.unfreeze()
+            gc.enable()
     else:
         with multiprocessing.get_context("spawn").Pool(processes, _begin) as pool:
             yield from pool.imap_unordered(_played, seeds, chunksize=4)
