@@ -13,7 +13,7 @@ from bakeroll.core.rollout.health import TargetHealth
 from bakeroll.core.rollout.journal import FleetRecord, Surge
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
 from bakeroll.core.terraform import FleetOutput
-from tests.core.rollout.harness import world
+from tests.core.rollout.harness import World, world
 
 
 def until(w, text):
@@ -87,28 +87,28 @@ def test_a_maximum_that_somebody_sets_to_our_very_number_before_we_do_is_theirs(
     assert (after.minimum, after.maximum) == (2, 4)
 
 
-def test_protected_instances_above_desired_capacity_are_replaced_by_none():
+def above_desired(desired: int) -> World:
+    """Make a fleet of three protected instances, and lower its desired capacity."""
     w = world(3, maximum=6, group={"NewInstancesProtectedFromScaleIn": True})
     group = {"AutoScalingGroupName": "web"}
     w.clients.autoscaling.update_auto_scaling_group(**group, MinSize=0)
-    w.clients.autoscaling.set_desired_capacity(**group, DesiredCapacity=0)
+    w.clients.autoscaling.set_desired_capacity(**group, DesiredCapacity=desired)
     w.settle()
     assert len(w.picture().counted) == 3, "AWS takes no protected instance"
-    w.floor = 0
+    w.floor = desired
     w.release()
+    return w
+
+
+def test_protected_instances_above_desired_capacity_are_replaced_by_none():
+    w = above_desired(0)
     assert len(w.roll()["drained"]) == 3
     after = w.picture()
     assert (after.minimum, after.desired, after.maximum, len(after.counted)) == (0, 0, 6, 0)
 
 
 def test_what_stands_above_desired_capacity_is_not_counted_twice():
-    w = world(3, maximum=6, group={"NewInstancesProtectedFromScaleIn": True})
-    group = {"AutoScalingGroupName": "web"}
-    w.clients.autoscaling.update_auto_scaling_group(**group, MinSize=0)
-    w.clients.autoscaling.set_desired_capacity(**group, DesiredCapacity=2)
-    w.settle()
-    w.floor = 2
-    w.release()
+    w = above_desired(2)
     assert len(w.roll()["drained"]) == 3
     after = w.picture()
     assert (after.minimum, after.desired, after.maximum, after.ready_count) == (0, 2, 6, 2)
