@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from unittest.mock import patch
 
 import pytest
@@ -44,6 +46,13 @@ def test_the_command_tells_of_each_violation(capfd):
     assert "again: make chaos SEED=" in said
     assert said.splitlines()[-1].startswith("3 schedules, ")
     assert not said.splitlines()[-1].endswith(" 0 violations")
+
+
+def test_the_command_plays_in_several_processes():
+    """Run as `make chaos` does: new processes import what they play, and cannot import a main module."""
+    asked = ["-m", "tools.chaos", "--schedules", "2", "--seed", "11", "--processes", "2"]
+    done = subprocess.run([sys.executable, *asked], capture_output=True, text=True, timeout=200, check=True)
+    assert done.stdout.splitlines()[-1] == "2 schedules, 0 violations"
 
 
 def test_a_schedule_is_the_same_each_time():

@@ -7,20 +7,16 @@ that fails is played again alone, call by call the same, with its seed and SCHED
 from __future__ import annotations
 
 import argparse
-import gc
-import multiprocessing
 import os
 import secrets
 import sys
 import time
-from collections.abc import Iterator
 
-from tools.chaos.schedule import Outcome, play
+from tools.chaos.many import outcomes
+from tools.chaos.schedule import Outcome
 
 SHOWN_VIOLATIONS = 10
 STORY_LINES = 60
-SCHEDULES_OF_GARBAGE = 8
-"""After how many schedules garbage is collected."""
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -49,38 +45,6 @@ def main(arguments: list[str] | None = None) -> int:
     say(f"{calls} calls checked in {seconds:.0f} s, {done / seconds:.1f} schedules a second")
     say(f"{done} schedules, {violations} violations")
     return 1 if violations else 0
-
-
-def outcomes(seeds: range, processes: int) -> Iterator[Outcome]:
-    """Play schedules, in as many processes as told; the order is theirs."""
-    if len(seeds) == 1:
-        yield play(seeds[0])
-    elif processes <= 1:
-        _begin()
-        try:
-            yield from map(_played, seeds)
-        finally:
-            gc.unfreeze()
-            gc.enable()
-    else:
-        with multiprocessing.get_context("spawn").Pool(processes, _begin) as pool:
-            yield from pool.imap_unordered(_played, seeds, chunksize=4)
-
-
-def _begin() -> None:
-    """Collect garbage between schedules only: in the middle of one hardly anything is garbage yet."""
-    gc.freeze()
-    gc.disable()
-
-
-def _played(seed: int) -> Outcome:
-    """Play one of many; the story of one in which all holds is told nobody."""
-    outcome = play(seed)
-    if not outcome.violation:
-        outcome.story.clear()
-    if seed % SCHEDULES_OF_GARBAGE == 0:
-        gc.collect()
-    return outcome
 
 
 def tell(outcome: Outcome, *, story: bool) -> None:
