@@ -21,7 +21,7 @@ FOUND_ONCE = (
 )  # fmt: skip
 """Seeds that found something once, with the schedules that were drawn from them then."""
 FIRST = 400_000
-"""Known ones, as about one new schedule in two thousand may still find something (docs/reliability.md)."""
+"""Known ones, as about one new schedule in 1,500 may still find something (docs/reliability.md)."""
 
 
 @pytest.mark.timeout(3600)
