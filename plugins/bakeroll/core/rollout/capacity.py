@@ -92,6 +92,14 @@ def nothing_raised(fleet: Fleet) -> Surge:
     return surge_upon(fleet, 0, 0).model_copy(update={"applied": True})
 
 
+def without_raise(fleet: Fleet, surge: Surge) -> Surge:
+    """Return the surge without a raise that was noted and not done; what it was added to stays ours."""
+    base = capacity(fleet) if surge.base is None else surge.base
+    earlier = surge.amount - (surge.minimum - base)
+    sizes = {"minimum": surge.previous, "previous": surge.previous}
+    return surge.model_copy(update={"amount": max(0, earlier), **sizes, "applied": True})
+
+
 def shifted(fleet: Fleet, before: Before | None, surge: Surge) -> Surge | None:
     """Return the surge upon a capacity that others have changed since its intent; None if nobody has.
 

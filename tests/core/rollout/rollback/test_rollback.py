@@ -391,6 +391,27 @@ def test_an_unfinished_rollback_is_given_up_only_if_a_person_says_so():
     assert not after.suspended
 
 
+def test_capacity_that_only_a_given_up_rollback_needed_is_not_raised():
+    w = world(4, maximum=16, waves=("3", "100%"))
+    good = healthy_release(w)
+    w.roll_wave(1)
+    w.run(begin_rollback(w))
+
+    def end_after_the_intent(w: World) -> None:
+        if w.log[-1].startswith("note the intent: 3 instances beyond 4"):
+            raise CutOffError
+
+    w.on_pass = end_after_the_intent
+    with pytest.raises(CutOffError):
+        w.run(back(w, Restore))
+    w.on_pass = None
+    abandon(w.clients, w.ledger, "production")
+    applied(w, w.release(good))
+    w.roll(w.ledger.going(back=False))
+    assert (w.picture().desired, len(w.picture().current)) == (4, 4)
+    assert any(line.startswith("drop the intent to raise capacity to 7") for line in w.log)
+
+
 def test_only_instances_of_the_bad_version_are_let_go_undrained():
     w = world(4, maximum=8, waves=("50%", "100%"))
     healthy_release(w)

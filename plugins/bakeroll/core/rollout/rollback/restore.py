@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bakeroll.core.errors import RollbackError
-from bakeroll.core.rollout.capacity import capacity, live_target, may_go, raised, surge_left, was_raised
+from bakeroll.core.rollout.capacity import (
+    live_target,
+    may_go,
+    raised,
+    surge_left,
+    was_raised,
+    without_raise,
+)
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Surge
 from bakeroll.core.rollout.rollback.step import BackStep, PointedElsewhereError
@@ -82,17 +89,7 @@ class Restore(BackStep):
             return Act("note that capacity was raised", lambda: self._change(surge, {"surge": applied}))
         if fleet.old and (surge.amount == len(fleet.old) or self._ours(surge)):
             return None  # it is what this rollback needs
-        # The intent wanted that much more than there was; what it was added to stays ours.
-        base = capacity(fleet) if surge.base is None else surge.base
-        earlier = surge.amount - (surge.minimum - base)
-        kept = surge.model_copy(
-            update={
-                "amount": max(0, earlier),
-                "minimum": surge.previous,
-                "previous": surge.previous,
-                "applied": True,
-            }
-        )
+        kept = without_raise(fleet, surge)
         return self._unsettled(surge) or Act(
             "drop the intent to raise capacity: it did not come to that",
             lambda: self._change(surge, {"surge": kept}),
