@@ -37,6 +37,9 @@ CONTENT = {
         }
     ],
 }
+BUSY = 5000
+"""From so many calls on, their time is shared: calls of processes beside each other go one after the other
+here, and a hundred machines that are looked at would keep all others from their turn for hours."""
 SEEN = "what the model showed"
 """Added to answers, also to those that come from the past: what is true then is what a task may know."""
 SICK = CheckResult(
@@ -156,7 +159,10 @@ class World:
         return {"MixedInstancesPolicy": {"LaunchTemplate": launch}}
 
     def _around(self, call: Call, perform: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        self.aws.clock.advance(self.chance.random() * self.plan.latency_seconds)
+        beside = 1
+        if self.calls >= BUSY:
+            beside += sum(len(truth.group.members) for truth in self.truths.values())
+        self.aws.clock.advance(self.chance.random() * self.plan.latency_seconds / beside)
         self.disturb()
         self.calls += 1
         actor = self.actor
