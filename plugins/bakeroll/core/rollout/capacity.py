@@ -126,6 +126,12 @@ def was_raised(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
     return first or not surge.owns(fleet.minimum)
 
 
+def carried_out(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+    """Tell whether AWS shows that capacity was raised, whatever somebody has set since."""
+    stands = fleet.minimum == surge.minimum != surge.previous
+    return stands or raised(fleet, surge) or was_raised(fleet, before, surge)
+
+
 def owns_maximum(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
     """Tell whether the group's MaxSize is one that we set or found, and not somebody else's since.
 

@@ -20,7 +20,7 @@ from bakeroll.core.rollout.rollback import (
     insist_on_none,
 )
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
-from bakeroll.core.steps import Done
+from bakeroll.core.steps import Act, Done
 from bakeroll.core.terraform import FleetOutput
 from sandbox.model.ports import CheckResult, LaunchError
 from sandbox.virtual import Behaviour
@@ -410,6 +410,22 @@ def test_capacity_that_only_a_given_up_rollback_needed_is_not_raised():
     w.roll(w.ledger.going(back=False))
     assert (w.picture().desired, len(w.picture().current)) == (4, 4)
     assert any(line.startswith("drop the intent to raise capacity to 7") for line in w.log)
+
+
+def test_a_raise_is_known_by_its_minimum_though_somebody_lowered_the_maximum_since():
+    """Where new instances are protected anyhow, nothing else shows that capacity was raised."""
+    w = world(2, maximum=9, group={"NewInstancesProtectedFromScaleIn": True})
+    healthy_release(w)
+    step = w.step(ScaleOut)
+    while w.picture().minimum == 2:
+        decision = step.look()
+        assert isinstance(decision, Act)
+        decision.perform()
+    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", MaxSize=5)
+    assert not w.record().surge.applied
+    roll_back(w)
+    after = w.picture()
+    assert (after.minimum, after.desired, after.maximum, len(after.old)) == (2, 2, 5, 0)
 
 
 def test_only_instances_of_the_bad_version_are_let_go_undrained():

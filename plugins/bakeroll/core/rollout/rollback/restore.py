@@ -5,14 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bakeroll.core.errors import RollbackError
-from bakeroll.core.rollout.capacity import (
-    live_target,
-    may_go,
-    raised,
-    surge_left,
-    was_raised,
-    without_raise,
-)
+from bakeroll.core.rollout.capacity import carried_out, live_target, may_go, surge_left, without_raise
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Surge
 from bakeroll.core.rollout.rollback.step import BackStep, PointedElsewhereError
@@ -84,7 +77,7 @@ class Restore(BackStep):
 
     def _unapplied(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
         """Take a raise for done that was cut off while AWS did it; drop one for the new version."""
-        if raised(fleet, surge) or was_raised(fleet, record.before, surge):
+        if carried_out(fleet, record.before, surge):
             applied = surge.model_copy(update={"applied": True})
             return Act("note that capacity was raised", lambda: self._change(surge, {"surge": applied}))
         if fleet.old and (surge.amount == len(fleet.old) or self._ours(surge)):

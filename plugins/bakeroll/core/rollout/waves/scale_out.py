@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bakeroll.core.rollout.capacity import next_surge, raised, was_raised, without_raise
+from bakeroll.core.rollout.capacity import carried_out, next_surge, without_raise
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Surge
 from bakeroll.core.rollout.waves.raising import RaisingStep
@@ -34,7 +34,7 @@ class ScaleOut(RaisingStep):
 
         A rollback that a person gave up may leave one, for instances of the version before.
         """
-        if surge.applied or raised(fleet, surge) or was_raised(fleet, record.before, surge):
+        if surge.applied or fleet.minimum != surge.previous or carried_out(fleet, record.before, surge):
             return None
         kept = without_raise(fleet, surge)
         wanted = next_surge(fleet, record.model_copy(update={"surge": kept}), self._share(record))
