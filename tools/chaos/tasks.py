@@ -45,6 +45,7 @@ class DagRun:
             owner,
             lambda _: Clients(lambda service: world.client(service, owner)),
             now=world.aws.clock.now,
+            environment=world.environment,
         )
 
     def _start(self, what: str, turns: Turns) -> Process:

@@ -10,6 +10,7 @@ from typing import Any
 
 from botocore.exceptions import ConnectionClosedError
 
+from bakeroll.core import config
 from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.errors import ServiceError
 from sandbox.model.ports import CheckResult, CommandResult
@@ -79,6 +80,7 @@ class World:
         self.unforeseen: list[BaseException] = []
         self._image = 0
         self.environment_file = self._environment_file(folder)
+        self.environment = config.load(self.environment_file)
         self.fleets = dict(zip(NAMES, plan.fleets, strict=False))
         self.truths = self._make_fleets()
         self.invariants = Invariants(self.truths, self.say)

@@ -42,6 +42,7 @@ class Deployment:
     :param owner: the run that acts, ``<dag id>/<run id>``.
     :param clients: makes the clients for an environment.
     :param now: the clock, in seconds since the epoch; None for this machine's.
+    :param environment: what the file says, for who has read it already; None reads it.
     """
 
     def __init__(
@@ -51,11 +52,12 @@ class Deployment:
         clients: Callable[[config.Environment], Clients],
         *,
         now: Callable[[], float] | None = None,
+        environment: config.Environment | None = None,
     ) -> None:
         self.name = environment_file.stem
         # <repository>/dags/environments/<name>.yaml
         self.repository = environment_file.resolve().parents[2]
-        self.environment = config.load(environment_file)
+        self.environment = environment or config.load(environment_file)
         self.owner = owner
         self.clients = clients(self.environment)
         self.now = now or time.time
