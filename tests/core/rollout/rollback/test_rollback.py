@@ -171,6 +171,30 @@ def test_instances_launched_in_place_of_new_ones_are_surplus():
     is_as_before(w)
 
 
+def test_surplus_that_a_policy_took_itself_is_not_taken_twice():
+    w = world(2)
+    image_id = healthy_release(w)
+    w.clients.ec2.deregister_image(ImageId=image_id)
+    fails(w)
+    w.run(begin_rollback(w))
+    step = back(w, Restore)
+    step.look().perform()
+    w.settle(60)
+
+    def scale_in_where_there_is_room(w: World) -> None:
+        if w.picture().minimum == 2:
+            w.on_pass = None
+            w.clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=3)
+
+    w.on_pass = scale_in_where_there_is_room
+    for chunk in w.run(step):
+        w.run(w.drain(chunk))
+    w.run(back(w, SettleBack))
+    end(w.clients, w.ledger, BUCKET)
+    w.settle(300)
+    is_as_before(w)
+
+
 def test_an_apply_that_changed_nothing_rejects_nothing():
     w = world(2)
     old = ids(w)

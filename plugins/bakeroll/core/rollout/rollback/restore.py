@@ -6,7 +6,7 @@ from datetime import timedelta
 
 from bakeroll.core.errors import RollbackError
 from bakeroll.core.rollout.capacity import carried_out, live_target, may_go, surge_left, without_raise
-from bakeroll.core.rollout.fleet import Fleet
+from bakeroll.core.rollout.fleet import Fleet, Instance
 from bakeroll.core.rollout.journal import FleetRecord, Surge
 from bakeroll.core.rollout.rollback.step import BackStep, PointedElsewhereError
 from bakeroll.core.rollout.rollback.target import Target, image_of, point, target_of
@@ -136,7 +136,9 @@ class _Remove(BackStep, Retire):
         meant = [one for one in fleet.current if one.instance_id in surge.surplus]
         victim = next((one for one in meant if may_go(fleet, surge, one, live)), None)
         if victim:
-            return Act(f"terminate {victim.instance_id}, which is surplus", lambda: self._terminate(victim))
+            return self._room_to_go(fleet, record, surge, len(meant)) or self._let_go(
+                fleet, record, surge, victim
+            )
         most = min(surge_left(fleet, record) - len(meant), RETIRE_BATCH)
         # First what does not serve, then what the rollout launched: that is protected from scale-in.
         order = sorted(fleet.current, key=lambda one: (fleet.ready(one), not one.protected))
@@ -147,6 +149,25 @@ class _Remove(BackStep, Retire):
         return Act(
             f"note the intent: retire {', '.join(names)}, which are surplus",
             lambda: self._intend_surplus(record, surge, names),
+        )
+
+    def _let_go(self, fleet: Fleet, record: FleetRecord, surge: Surge, victim: Instance) -> Act:
+        decrement = self._decrements(fleet, record)
+        if decrement or len(fleet.counted) > fleet.desired:
+            return Act(
+                f"terminate {victim.instance_id}, which is surplus",
+                lambda: self._terminate(victim, decrement=decrement),
+            )
+        kept = surge.model_copy(
+            update={
+                "amount": surge.amount - 1,
+                "retiring": tuple(one for one in surge.retiring if one != victim.instance_id),
+                "surplus": tuple(one for one in surge.surplus if one != victim.instance_id),
+            }
+        )
+        return Act(
+            f"keep {victim.instance_id}: desired capacity is the group's own minimum by now",
+            lambda: self._change(surge, {"surge": kept}),
         )
 
     def _intend_surplus(self, record: FleetRecord, surge: Surge, names: list[str]) -> None:
