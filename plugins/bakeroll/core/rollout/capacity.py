@@ -84,6 +84,7 @@ def surge_upon(fleet: Fleet, amount: int, more: int) -> Surge:
         maximum=max(fleet.maximum, peak),
         maximum_before=fleet.maximum,
         base=base,
+        protected_before=fleet.new_instances_protected,
     )
 
 
@@ -100,7 +101,7 @@ def without_raise(fleet: Fleet, surge: Surge) -> Surge:
     return surge.model_copy(update={"amount": max(0, earlier), **sizes, "applied": True})
 
 
-def shifted(fleet: Fleet, before: Before | None, surge: Surge) -> Surge | None:
+def shifted(fleet: Fleet, surge: Surge) -> Surge | None:
     """Return the surge upon a capacity that others have changed since its intent; None if nobody has.
 
     Until the minimum is raised, a changed desired capacity is theirs: a surge that counted it as its own
@@ -108,45 +109,45 @@ def shifted(fleet: Fleet, before: Before | None, surge: Surge) -> Surge | None:
     """
     if surge.applied or surge.base is None or fleet.minimum != surge.previous:
         return None
-    if capacity(fleet) == surge.base or was_raised(fleet, before, surge):
+    if capacity(fleet) == surge.base or was_raised(fleet, surge):
         return None
     return surge_upon(fleet, surge.amount, surge.minimum - surge.base)
 
 
-def was_raised(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+def was_raised(fleet: Fleet, surge: Surge) -> bool:
     """Tell whether capacity was raised already, and somebody has changed the minimum since.
 
     The same call protects new instances. (Where they were protected anyhow, AWS shows no difference between
     that and somebody who wanted as many instances more as the surge: unless the minimum was changed too,
     that is taken for theirs.)
     """
-    if before is None or not fleet.new_instances_protected or capacity(fleet) != surge.minimum:
-        return False
-    first = not before.protected and surge.previous == before.minimum
-    return first or not surge.owns(fleet.minimum)
+    if not surge.protected_before:
+        return fleet.new_instances_protected
+    at_peak = capacity(fleet) == surge.minimum
+    return fleet.new_instances_protected and at_peak and not surge.owns(fleet.minimum)
 
 
-def carried_out(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+def carried_out(fleet: Fleet, surge: Surge) -> bool:
     """Tell whether AWS shows that capacity was raised, whatever somebody has set since."""
     stands = fleet.minimum == surge.minimum != surge.previous
-    return stands or raised(fleet, surge) or was_raised(fleet, before, surge)
+    return stands or raised(fleet, surge) or was_raised(fleet, surge)
 
 
-def owns_maximum(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+def owns_maximum(fleet: Fleet, surge: Surge) -> bool:
     """Tell whether the group's MaxSize is one that we set or found, and not somebody else's since.
 
     It is raised in one call with the minimum: one that changed before that did is theirs, though it be the
     very number that we are about to set.
     """
     unraised = not surge.applied and fleet.minimum == surge.previous
-    if unraised and surge.maximum_before is not None and not was_raised(fleet, before, surge):
+    if unraised and surge.maximum_before is not None and not was_raised(fleet, surge):
         return fleet.maximum == surge.maximum_before
     return fleet.maximum in {surge.maximum, surge.maximum_before}
 
 
-def owns_sizes(fleet: Fleet, before: Before | None, surge: Surge) -> bool:
+def owns_sizes(fleet: Fleet, surge: Surge) -> bool:
     """Tell whether both of the group's sizes are ones that we set or found, and nobody else's since."""
-    return surge.owns(fleet.minimum) and owns_maximum(fleet, before, surge)
+    return surge.owns(fleet.minimum) and owns_maximum(fleet, surge)
 
 
 def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
@@ -156,7 +157,7 @@ def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
     """
     return Before(
         minimum=before.minimum if surge.owns(fleet.minimum) else fleet.minimum,
-        maximum=before.maximum if owns_maximum(fleet, before, surge) else fleet.maximum,
+        maximum=before.maximum if owns_maximum(fleet, surge) else fleet.maximum,
         protected=before.protected and fleet.new_instances_protected,
         suspended=tuple(one for one in before.suspended if one != REBALANCE or one in fleet.suspended),
         standing=before.standing,
@@ -166,11 +167,11 @@ def set_by_others(fleet: Fleet, before: Before, surge: Surge) -> Before:
 def with_theirs(fleet: Fleet, record: FleetRecord, surge: Surge) -> Surge:
     """Return the surge with the sizes that somebody set meanwhile for what stood before it."""
     update: dict[str, object] = {}
-    if not owns_maximum(fleet, record.before, surge):
+    if not owns_maximum(fleet, surge):
         update = {"maximum": max(fleet.maximum, surge.minimum), "maximum_before": fleet.maximum}
     if surge.owns(fleet.minimum):
         return surge.model_copy(update=update)
-    if not surge.applied and surge.base is not None and not was_raised(fleet, record.before, surge):
+    if not surge.applied and surge.base is not None and not was_raised(fleet, surge):
         return surge_upon(fleet, surge.amount, surge.minimum - surge.base)
     update["previous"] = fleet.minimum
     if fleet.minimum > surge.minimum:
@@ -252,6 +253,6 @@ def sizes_after(fleet: Fleet, before: Before, surge: Surge | None) -> tuple[int,
     minimum, maximum = fleet.minimum, fleet.maximum
     if surge and surge.owns(minimum):
         minimum = before.minimum
-    if surge and owns_maximum(fleet, before, surge):
+    if surge and owns_maximum(fleet, surge):
         maximum = before.maximum
     return minimum, max(maximum, fleet.desired, minimum)

@@ -59,6 +59,24 @@ def test_a_raise_that_was_put_back_by_hand_is_not_made_on_top_of_itself():
     assert (w.picture().desired, w.picture().minimum) == (4, 4)
 
 
+def test_a_raise_whose_sizes_two_others_changed_since_is_not_made_on_top_of_itself():
+    """Our call protects new instances as well: that tells that it was done, whatever the sizes say."""
+    w = world(2, maximum=8)
+    autoscaling = w.clients.autoscaling
+
+    def change() -> None:
+        autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", MinSize=1)
+        autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=5)
+
+    once(w, "raise web", change)
+    w.release()
+    w.run(w.step(ScaleOut))
+    assert w.picture().desired == 5  # two, two of ours and the one of theirs
+    w.roll()
+    after = w.picture()
+    assert (after.desired, len(after.current), after.minimum) == (3, 3, 1)
+
+
 def test_an_old_instance_whose_place_a_policy_took_is_terminated_all_the_same():
     w = world(2, maximum=8)
     autoscaling = w.clients.autoscaling

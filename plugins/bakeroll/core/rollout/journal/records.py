@@ -35,6 +35,7 @@ class Surge(_Record):
     :ivar maximum: MaxSize as we set it, or are about to.
     :ivar maximum_before: MaxSize as it stands until then; None where it is not changed.
     :ivar base: the capacity that there was when the intent was noted; None in an older journal.
+    :ivar protected_before: whether new instances were protected from scale-in when the intent was noted.
     :ivar outbid: whether somebody's MinSize took a part of it, so that more may have to be raised.
     :ivar applied: whether the raise was seen to have happened.
     :ivar retiring: instances that are terminated by name, each with a decrement.
@@ -50,6 +51,7 @@ class Surge(_Record):
     maximum: int
     maximum_before: int | None = None
     base: int | None = None
+    protected_before: bool = True
     outbid: bool = False
     applied: bool = False
     retiring: tuple[str, ...] = ()

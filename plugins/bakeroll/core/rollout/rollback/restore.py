@@ -44,11 +44,7 @@ class Restore(BackStep):
                 f"fleet {fleet.name} was made by this deployment, so there is nothing to go back to: its "
                 f"{len(fleet.counted)} instances stay, {fleet.ready_count} serve; deploy a mended version"
             )
-        if (
-            record.surge
-            and not record.surge.applied
-            and (act := self._unapplied(fleet, record, record.surge))
-        ):
+        if record.surge and not record.surge.applied and (act := self._unapplied(fleet, record.surge)):
             return act
         for kind in (Withdraw, _RestoreCapacity, _AwaitRestored):
             decision = self._as(kind).look()
@@ -75,9 +71,9 @@ class Restore(BackStep):
         self._ledger.read()
         point(self._clients, fleet, target)
 
-    def _unapplied(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
+    def _unapplied(self, fleet: Fleet, surge: Surge) -> Act | Wait | None:
         """Take a raise for done that was cut off while AWS did it; drop one for the new version."""
-        if carried_out(fleet, record.before, surge):
+        if carried_out(fleet, surge):
             applied = surge.model_copy(update={"applied": True})
             return Act("note that capacity was raised", lambda: self._change(surge, {"surge": applied}))
         if fleet.old and (surge.amount == len(fleet.old) or self._ours(surge)):

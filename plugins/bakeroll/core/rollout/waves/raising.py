@@ -25,7 +25,7 @@ class RaisingStep(FleetStep):
         """Do what is noted and not done yet; None if it is done."""
         if taken := self._take_theirs(fleet, record, surge):
             return taken
-        if anew := shifted(fleet, record.before, surge):
+        if anew := shifted(fleet, surge):
             return self._unsettled(surge) or Act(
                 f"note the intent anew: desired capacity is {fleet.desired} meanwhile",
                 lambda: self._change(surge, {"surge": anew}),
@@ -49,7 +49,7 @@ class RaisingStep(FleetStep):
         if record.before is None:
             return None
         theirs = set_by_others(fleet, record.before, surge)
-        if theirs == record.before and owns_sizes(fleet, record.before, surge):
+        if theirs == record.before and owns_sizes(fleet, surge):
             return None
         return self._unsettled(surge) or Act(
             f"take what somebody set meanwhile as the group's own: MinSize {theirs.minimum}, MaxSize "

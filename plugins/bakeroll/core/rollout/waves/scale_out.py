@@ -34,7 +34,7 @@ class ScaleOut(RaisingStep):
 
         A rollback that a person gave up may leave one, for instances of the version before.
         """
-        if surge.applied or fleet.minimum != surge.previous or carried_out(fleet, record.before, surge):
+        if surge.applied or fleet.minimum != surge.previous or carried_out(fleet, surge):
             return None
         kept = without_raise(fleet, surge)
         wanted = next_surge(fleet, record.model_copy(update={"surge": kept}), self._share(record))

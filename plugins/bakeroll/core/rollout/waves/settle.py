@@ -51,7 +51,7 @@ class Settle(FleetStep):
 
     def _give_back(self, fleet: Fleet, record: FleetRecord, before: Before) -> Decision:
         surge = record.surge
-        if surge and not owns_sizes(fleet, before, surge) and (wait := self._unsettled(surge)):
+        if surge and not owns_sizes(fleet, surge) and (wait := self._unsettled(surge)):
             return wait
         minimum, maximum = sizes_after(fleet, before, surge)
         if (minimum, maximum) != (fleet.minimum, fleet.maximum) or (
