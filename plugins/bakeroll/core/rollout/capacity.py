@@ -98,6 +98,8 @@ def without_raise(fleet: Fleet, surge: Surge) -> Surge:
     base = capacity(fleet) if surge.base is None else surge.base
     earlier = surge.amount - (surge.minimum - base)
     sizes = {"minimum": surge.previous, "previous": surge.previous}
+    if surge.maximum_before is not None:
+        sizes["maximum"] = surge.maximum_before
     return surge.model_copy(update={"amount": max(0, earlier), **sizes, "applied": True})
 
 
@@ -171,7 +173,10 @@ def with_theirs(fleet: Fleet, record: FleetRecord, surge: Surge) -> Surge:
         update = {"maximum": max(fleet.maximum, surge.minimum), "maximum_before": fleet.maximum}
     if surge.owns(fleet.minimum):
         return surge.model_copy(update=update)
-    if not surge.applied and surge.base is not None and not was_raised(fleet, surge):
+    if was_raised(fleet, surge):
+        update["applied"] = True
+        record = record.model_copy(update={"surge": surge.model_copy(update=update)})
+    elif not surge.applied and surge.base is not None:
         return surge_upon(fleet, surge.amount, surge.minimum - surge.base)
     update["previous"] = fleet.minimum
     if fleet.minimum > surge.minimum:

@@ -59,6 +59,37 @@ def test_a_raise_that_was_put_back_by_hand_is_not_made_on_top_of_itself():
     assert (w.picture().desired, w.picture().minimum) == (4, 4)
 
 
+@pytest.mark.parametrize("protected", [False, True])
+def test_a_raise_whose_minimum_somebody_lowered_is_not_made_on_top_of_itself(protected):
+    w = world(2, maximum=8, group={"NewInstancesProtectedFromScaleIn": protected})
+    update = w.clients.autoscaling.update_auto_scaling_group
+    once(w, "raise web", lambda: update(AutoScalingGroupName="web", MinSize=1))
+    w.release()
+    w.run(w.step(ScaleOut))
+    assert (w.picture().desired, w.picture().minimum) == (4, 4)
+    w.roll()
+    assert (w.picture().desired, w.picture().minimum) == (2, 1)
+
+
+def test_a_maximum_that_somebody_sets_to_our_number_is_theirs_though_less_is_raised_then():
+    w = world(2, maximum=2)
+    image_id = w.release()
+    update = w.clients.autoscaling.update_auto_scaling_group
+
+    def change() -> None:
+        update(AutoScalingGroupName="web", MaxSize=4)
+        w.floor = 0
+        w.clients.autoscaling.terminate_instance_in_auto_scaling_group(
+            InstanceId=w.picture().old[0].instance_id, ShouldDecrementDesiredCapacity=False
+        )
+        w.settle()
+
+    once(w, "note the intent", change)
+    w.roll()
+    after = w.picture()
+    assert (after.image_id, len(after.current), after.maximum) == (image_id, 2, 4)
+
+
 def test_a_raise_whose_sizes_two_others_changed_since_is_not_made_on_top_of_itself():
     """Our call protects new instances as well: that tells that it was done, whatever the sizes say."""
     w = world(2, maximum=8)
