@@ -153,7 +153,8 @@ class Invariants:
     def ended(self, owner: str, journal: dict[str, Any] | None, *, image_id: str | None = None) -> None:
         """Check what a run leaves that closed its journal: a finished one, or one that was rolled back.
 
-        :param owner: the run; a process of another, which stood still for long, may hold the journal by now.
+        :param owner: the run; a process of another, which stood still for long, may hold the journal by now, and
+            has begun to change fleets.
         :param journal: as it was last.
         :param image_id: what all instances have to run; None for whatever the group launches.
         :raises ViolationError: if a fleet is not as it would be without a rollout, but for its image.
@@ -161,8 +162,9 @@ class Invariants:
         still = next(iter(self._truths.values())).journal()
         if still is not None and still["owner"] == owner:
             raise ViolationError(6, "the run is over and its journal is open")
-        for fleet in self._fleets.values():
-            fleet.ended(image_id)
+        if still is None:
+            for fleet in self._fleets.values():
+                fleet.ended(image_id)
         self._receipts(journal)
 
     def _receipts(self, journal: dict[str, Any] | None) -> None:
@@ -279,7 +281,7 @@ class FleetInvariants:
             if seen.desired == before:
                 raise ViolationError(2, f"desired capacity fell from {before} to {group.desired}")
             expected.low = min(expected.low, group.desired)
-        if group.min_size > self._sizes_before[0]:
+        if group.min_size > min(self._sizes_before[0], seen.minimum):
             expected.low -= max(0, before - seen.desired)
             expected.high += max(0, seen.desired - before)
 

@@ -219,12 +219,13 @@ class World:
             "unread_bytes": 0,
             "duration_seconds": 1.5,
         }
-        self.truth_of(instance_id).emptied.add(instance_id)
+        for truth in self._fleets_of(instance_id):
+            truth.emptied.add(instance_id)
         return CommandResult(status=0, stdout=json.dumps({"bakeroll_receipt": numbers}), stderr="")
 
-    def truth_of(self, instance_id: str) -> Truth:
-        """Return the fleet of an instance."""
-        return next(truth for truth in self.truths.values() if instance_id in truth.group.members)
+    def _fleets_of(self, instance_id: str) -> list[Truth]:
+        """Return the fleet of an instance; none if it has gone before its script ended."""
+        return [truth for truth in self.truths.values() if instance_id in truth.group.members]
 
     def drain_answer(self, instance_id: str, kind: str) -> CommandResult:
         """Answer a drain command badly.
@@ -236,7 +237,8 @@ class World:
         if kind == "silent":
             return CommandResult(status=0, stdout="done", stderr="")
         good = self._drained(instance_id, "")
-        self.truth_of(instance_id).emptied.discard(instance_id)
+        for truth in self._fleets_of(instance_id):
+            truth.emptied.discard(instance_id)
         content = json.loads(good.stdout)
         content["bakeroll_receipt"]["bytes_after"] = 77
         return CommandResult(status=0, stdout=json.dumps(content), stderr="")
