@@ -153,8 +153,8 @@ class Invariants:
     def ended(self, owner: str, journal: dict[str, Any] | None, *, image_id: str | None = None) -> None:
         """Check what a run leaves that closed its journal: a finished one, or one that was rolled back.
 
-        :param owner: the run; a process of another, which stood still for long, may hold the journal by now, and
-            has begun to change fleets.
+        :param owner: the run; a process of another, which stood still for long, may hold the journal by now
+            and has begun to change fleets.
         :param journal: as it was last.
         :param image_id: what all instances have to run; None for whatever the group launches.
         :raises ViolationError: if a fleet is not as it would be without a rollout, but for its image.
