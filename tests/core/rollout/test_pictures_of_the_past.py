@@ -122,3 +122,23 @@ def test_a_group_that_shows_the_bad_version_still_loses_no_good_instance(rewound
     client.earlier = None
     w.run(step)
     assert good == {one.instance_id for one in w.picture().current}
+
+
+def test_a_group_that_shows_as_before_the_raise_has_not_had_its_room_taken(rewound):
+    """There its minimum is what it is to be lowered to, and nothing would be left to decrement."""
+    w, client = rewound
+    w.release()
+    client.remember()
+    client.late, client.earlier = client.earlier, None
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    step = w.step(Retire)
+    intent = step.look()
+    assert isinstance(intent, Act)
+    assert "note the intent: retire" in intent.what
+    intent.perform()
+    client.earlier = client.late
+    assert isinstance(step.look(), Wait)
+    client.earlier = None
+    w.run(step)
+    assert (w.picture().desired, len(w.picture().current)) == (2, 2)

@@ -126,7 +126,7 @@ class _Remove(BackStep, Retire):
         rollback = self._ledger.read().rollback
         return rollback.retired.get(self._name, 0) if rollback else 0
 
-    def _surplus(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | None:
+    def _surplus(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
         """Let go of instances that were launched in place of new ones, since the group was pointed back."""
         live = live_target(fleet, record)
         meant = [one for one in fleet.current if one.instance_id in surge.surplus]

@@ -75,14 +75,18 @@ class Retire(RaisingStep):
             return self._wait(fleet, live, len(victims))
         return self._next(fleet, record, surge, live)
 
-    def _room_to_go(self, fleet: Fleet, record: FleetRecord, surge: Surge, victims: int) -> Act | None:
+    def _room_to_go(self, fleet: Fleet, record: FleetRecord, surge: Surge, victims: int) -> Act | Wait | None:
         """Make room below desired capacity where a policy has taken what the minimum was lowered for.
 
-        None if there is room, or none is needed: below what the group's own minimum is nobody goes without a
-        replacement, and where the group stands above desired capacity, as its instances are protected, AWS
-        replaces nobody.
+        A picture that shows no room may be from before the raise. None if there is room, or none is needed:
+        below what the group's own minimum is nobody goes without a replacement, and where the group stands
+        above desired capacity, as its instances are protected, AWS replaces nobody.
         """
-        if fleet.desired > fleet.minimum or len(fleet.counted) > fleet.desired:
+        if fleet.desired > fleet.minimum:
+            return None
+        if wait := self._unsettled(surge):
+            return wait
+        if len(fleet.counted) > fleet.desired:
             return None
         floor = record.before.minimum if record.before else fleet.minimum
         minimum = max(floor, fleet.desired - victims)
