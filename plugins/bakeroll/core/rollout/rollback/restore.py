@@ -104,7 +104,7 @@ class _AwaitRestored(BackStep, AwaitCapacity):
 class _Remove(BackStep, Retire):
     """Remove what is not current; then instances of the version before that are more than needed."""
 
-    def _done(self, fleet: Fleet, record: FleetRecord) -> Act | Done:
+    def _done(self, fleet: Fleet, record: FleetRecord) -> Act | Wait | Done:
         surge = record.surge
         if surge and (decision := self._surplus(fleet, record, surge)):
             return decision

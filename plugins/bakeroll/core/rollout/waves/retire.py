@@ -123,7 +123,7 @@ class Retire(RaisingStep):
             )
         return self._done(fleet, record)
 
-    def _done(self, fleet: Fleet, record: FleetRecord) -> Act | Done:
+    def _done(self, fleet: Fleet, record: FleetRecord) -> Act | Wait | Done:
         """Hand over what this wave retired, and an earlier run: what is drained already is seen at once."""
         if record.before and str(self._wave) not in record.exposure:
             return self._note_exposure(fleet, record)
