@@ -140,11 +140,21 @@ class _Remove(BackStep, Retire):
         order = sorted(fleet.current, key=lambda one: (fleet.ready(one), not one.protected))
         more = [one for one in order if one not in meant and may_go(fleet, surge, one, live)]
         names = [one.instance_id for one in more[: max(0, most)]]
-        if not names:
+        if names:
+            return Act(
+                f"note the intent: retire {', '.join(names)}, which are surplus",
+                lambda: self._intend_surplus(record, surge, names),
+            )
+        return self._wait_to_let_go(fleet, live) if surge_left(fleet, record) > 0 else None
+
+    def _wait_to_let_go(self, fleet: Fleet, live: int) -> Wait | None:
+        """Wait until surplus may go; None if that takes too long: it may stay, so nothing fails of it."""
+        deadline = self._deadline("retire")
+        if self._ledger.now() >= deadline:
             return None
-        return Act(
-            f"note the intent: retire {', '.join(names)}, which are surplus",
-            lambda: self._intend_surplus(record, surge, names),
+        return Wait(
+            f"surplus instances wait to go: {fleet.ready_count} healthy, floor {live}, "
+            f"{self._passed(deadline)}"
         )
 
     def _let_go(self, fleet: Fleet, record: FleetRecord, surge: Surge, victim: Instance) -> Act:

@@ -86,7 +86,7 @@ class Retire(RaisingStep):
             return None
         if wait := self._unsettled(surge):
             return wait
-        if len(fleet.counted) > fleet.desired:
+        if len(fleet.counted) > fleet.desired and surge_left(fleet, record) == 0:
             return None
         floor = record.before.minimum if record.before else fleet.minimum
         minimum = max(floor, fleet.desired - victims)
