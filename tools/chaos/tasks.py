@@ -12,7 +12,7 @@ from bakeroll.core.deployment import Deployment
 from bakeroll.core.errors import BakerollError, FinalError, OwnershipLostError
 from bakeroll.core.rollout.drains.drain import Drain
 from bakeroll.core.rollout.drains.drain_waiting import DrainWaiting
-from bakeroll.core.steps import Act, Decision, Done, Step, Wait
+from bakeroll.core.steps import Act, Done, Step, Wait, observe, pauses
 from tools.chaos.agenda import Agenda, Process, Turns
 from tools.chaos.invariants import Actor
 from tools.chaos.world import KilledError, World
@@ -20,8 +20,6 @@ from tools.chaos.world import KilledError, World
 RETRIES = 2
 RETRY_DELAY_SECONDS = 30.0
 """The DAGs' defaults."""
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 15.0
-"""The trigger's pauses."""
 FOUND_DEAD_SECONDS = 60.0
 """After how long Airflow finds that a process is dead."""
 
@@ -154,30 +152,18 @@ class DagRun:
         return world.chance.choice([5.0, 65.0, 200.0]) if stalls else 0.0
 
     def _trigger(self, kind: str, arguments: Mapping[str, Any]) -> Turns:
-        step, pause = self._step(kind, arguments), FIRST_PAUSE_SECONDS
+        step, waits = self._step(kind, arguments), pauses()
         while True:
-            yield pause
-            pause = min(LONGEST_PAUSE_SECONDS, pause * 1.2)
+            yield next(waits)
             try:
-                if not isinstance(_look(step), Wait):
+                if not isinstance(observe(step), Wait):
                     return
             except KilledError:
                 if not self.alive or self._world.unforeseen:
                     raise
                 # The triggerer is started again, and its triggers with it.
                 yield FOUND_DEAD_SECONDS
-                step, pause = self._step(kind, arguments), FIRST_PAUSE_SECONDS
+                step, waits = self._step(kind, arguments), pauses()
 
     def _step(self, kind: str, arguments: Mapping[str, Any]) -> Step:
         return self.deployment.step(kind, arguments)
-
-
-def _look(step: Step) -> Decision | None:
-    """Look once as a trigger does."""
-    try:
-        decision = step.look()
-        if isinstance(decision, Wait) and decision.keep_alive:
-            decision.keep_alive()
-    except BakerollError:
-        return None
-    return decision

@@ -7,9 +7,14 @@ it waits or is done; triggers only look. So a step can be cut off anywhere and b
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
+
+from bakeroll.core.errors import BakerollError
+
+FIRST_PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 15.0
 
 
 @dataclass(frozen=True)
@@ -76,3 +81,28 @@ def advance(step: Step, log: Callable[[str], object]) -> Wait | Done:
             case Done() as done:
                 log(done.what)
                 return done
+
+
+def observe(step: Step) -> Decision | None:
+    """Look once, and do what keeps a wait alive; None if whoever acts had better look himself.
+
+    He looks at the same thing then, and fails with the reason in his own log.
+    """
+    try:
+        decision = step.look()
+        if isinstance(decision, Wait) and decision.keep_alive:
+            decision.keep_alive()
+    except BakerollError:
+        return None
+    return decision
+
+
+def pauses() -> Iterator[float]:
+    """Yield how many seconds to wait before each look: short waits end soon, long ones cost few API calls.
+
+    First a pause: AWS may show what has just been done a little later.
+    """
+    pause = FIRST_PAUSE_SECONDS
+    while True:
+        yield pause
+        pause = min(LONGEST_PAUSE_SECONDS, pause * 1.2)

@@ -12,13 +12,8 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from bakeroll.core.deployment import Deployment
-from bakeroll.core.errors import BakerollError
-from bakeroll.core.steps import Decision, Step, Wait
+from bakeroll.core.steps import Step, Wait, observe, pauses
 from bakeroll.hooks.account import AccountHook
-
-FIRST_PAUSE_SECONDS = 2.0
-LONGEST_PAUSE_SECONDS = 15.0
-"""Looks grow rarer: short waits end soon, long ones cost few API calls."""
 
 
 class StepTrigger(BaseTrigger):
@@ -66,12 +61,10 @@ class StepTrigger(BaseTrigger):
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, wait and look again; the one event says that the operator has something to do."""
         step = await sync_to_async(self._step)()
-        pause, said = FIRST_PAUSE_SECONDS, ""
-        while True:
-            # First a pause: AWS may show what the operator has just done a little later.
+        said = ""
+        for pause in pauses():
             await asyncio.sleep(pause)
-            pause = min(LONGEST_PAUSE_SECONDS, pause * 1.2)
-            decision = await asyncio.to_thread(_look, step)
+            decision = await asyncio.to_thread(observe, step)
             if not isinstance(decision, Wait):
                 break
             if decision.why != said:
@@ -89,14 +82,3 @@ class StepTrigger(BaseTrigger):
         )
         deployment.clients.prepare()
         return deployment.step(self.kind, self.arguments)
-
-
-def _look(step: Step) -> Decision | None:
-    """Look once and do what keeps the wait alive; None if the operator had better look itself."""
-    try:
-        decision = step.look()
-        if isinstance(decision, Wait) and decision.keep_alive:
-            decision.keep_alive()
-    except BakerollError:
-        return None  # the operator looks at the same thing, and fails with the reason in its own log
-    return decision

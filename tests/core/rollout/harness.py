@@ -13,7 +13,7 @@ from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.drains import Drain, OnFailure
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
-from bakeroll.core.steps import Act, Done, Step
+from bakeroll.core.steps import Act, Done, Step, pauses
 from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.ports import CommandResult
 from sandbox.wire.inprocess import VirtualAccount, virtual_account
@@ -22,8 +22,6 @@ from tests.fleets import Fleet, make_fleet, new_version, put_fleet
 BUCKET = "state"
 DOCUMENT = "drain-web"
 CAPACITY_TIMEOUT = timedelta(minutes=10)
-FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 2.0, 15.0
-"""Looks grow rarer while nothing happens, as the trigger's do."""
 
 CONTENT = {
     "schemaVersion": "2.2",
@@ -135,7 +133,7 @@ class World:
 
     def run(self, step: Step, longest: float = 7200) -> Any:
         """Run a step to its end in virtual time, checking the floor at every pass."""
-        began, pause = self.aws.clock.now(), FIRST_PAUSE_SECONDS
+        began, waits = self.aws.clock.now(), pauses()
         while self.aws.clock.now() - began < longest:
             self.check()
             if self.on_pass:
@@ -144,7 +142,7 @@ class World:
                 case Act(what, perform):
                     self.log.append(what)
                     perform()
-                    pause = FIRST_PAUSE_SECONDS
+                    waits = pauses()
                 case Done(what, result):
                     self.log.append(what)
                     return result
@@ -152,8 +150,7 @@ class World:
                     if wait.keep_alive:
                         wait.keep_alive()
                     self.log.append(f"... {wait.why}")
-                    self.aws.clock.advance(pause)
-                    pause = min(LONGEST_PAUSE_SECONDS, pause * 1.2)
+                    self.aws.clock.advance(next(waits))
         raise StuckError(self.log[-3:])
 
     def check(self) -> None:
