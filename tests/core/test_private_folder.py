@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 import pytest
 
@@ -37,6 +39,26 @@ def test_it_is_gone_after_an_error(temporary: Path) -> None:
 def test_two_at_once_do_not_disturb_each_other(temporary: Path) -> None:
     with private_folder("bake") as one, private_folder("bake"):
         assert one.exists()
+    assert list(temporary.iterdir()) == []
+
+
+def test_one_that_is_swept_before_it_is_locked_is_made_again(
+    temporary: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another task begins between the two, and takes it for a dead one's."""
+    lock, swept = fcntl.flock, []
+
+    def flock(file: IO[str], how: int) -> None:
+        if how == fcntl.LOCK_EX and not swept:
+            swept.extend(temporary.iterdir())
+            with private_folder("bake"):
+                assert not swept[0].exists()
+        lock(file, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with private_folder("bake") as folder:
+        assert folder.is_dir()
+        assert folder not in swept
     assert list(temporary.iterdir()) == []
 
 

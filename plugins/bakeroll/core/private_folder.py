@@ -9,6 +9,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 _LOCK = ".lock"
 
@@ -24,16 +25,26 @@ def private_folder(purpose: str) -> Iterator[Path]:
     """
     prefix = f"bakeroll-{purpose}-"
     _sweep(prefix)
-    folder = Path(tempfile.mkdtemp(prefix=prefix))  # mode 0700
-    try:
-        with (folder / _LOCK).open("w") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    folder, lock = _make(prefix)
+    with lock:
+        try:
             yield folder
-    finally:
-        # The tools' own children may still be writing their last words when the folder is emptied.
-        shutil.rmtree(folder, ignore_errors=True)
-        if folder.exists():
-            shutil.rmtree(folder)
+        finally:
+            # The tools' own children may still be writing their last words when the folder is emptied.
+            shutil.rmtree(folder, ignore_errors=True)
+            if folder.exists():
+                shutil.rmtree(folder)
+
+
+def _make(prefix: str) -> tuple[Path, IO[str]]:
+    """Make a folder and lock it; again, if it was taken for a dead one's before the lock was ours."""
+    while True:
+        folder = Path(tempfile.mkdtemp(prefix=prefix))  # mode 0700
+        lock = (folder / _LOCK).open("w")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.fstat(lock.fileno()).st_nlink:
+            return folder, lock
+        lock.close()
 
 
 def _sweep(prefix: str) -> None:
