@@ -183,8 +183,7 @@ def with_theirs(fleet: Fleet, record: FleetRecord, surge: Surge) -> Surge:
         # A minimum above ours has taken so much of our capacity for its own; one below is raised again.
         live = max(live_target(fleet, record), fleet.minimum)
         left = max(0, capacity(fleet) - live)
-        update |= {"amount": left, "minimum": fleet.minimum, "outbid": True}
-        update |= {"retiring": (), "surplus": ()}
+        update |= {"amount": left, "minimum": fleet.minimum, "outbid": True, "retiring": (), "surplus": ()}
     return surge.model_copy(update=update)
 
 

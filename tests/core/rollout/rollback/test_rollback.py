@@ -153,9 +153,8 @@ def test_a_version_that_cannot_be_launched_leaves_no_capacity_behind(monkeypatch
     is_as_before(w, old)
 
 
-def test_instances_launched_in_place_of_new_ones_are_surplus():
-    """The image is gone, so launches fail; pointed back, AWS launches what it still owes."""
-    w = world(2)
+def launched_in_place_of_new_ones(w: World):
+    """Make surplus: the image is gone, so launches fail; pointed back, AWS launches what it still owes."""
     image_id = healthy_release(w)
     w.clients.ec2.deregister_image(ImageId=image_id)
     fails(w)
@@ -164,6 +163,12 @@ def test_instances_launched_in_place_of_new_ones_are_surplus():
     step.look().perform()
     w.settle(60)
     assert len(w.picture().current) == 4
+    return step
+
+
+def test_instances_launched_in_place_of_new_ones_are_surplus():
+    w = world(2)
+    step = launched_in_place_of_new_ones(w)
     for chunk in w.run(step):
         w.run(w.drain(chunk))
     w.run(back(w, SettleBack))
@@ -173,13 +178,7 @@ def test_instances_launched_in_place_of_new_ones_are_surplus():
 
 def test_surplus_that_a_policy_took_itself_is_not_taken_twice():
     w = world(2)
-    image_id = healthy_release(w)
-    w.clients.ec2.deregister_image(ImageId=image_id)
-    fails(w)
-    w.run(begin_rollback(w))
-    step = back(w, Restore)
-    step.look().perform()
-    w.settle(60)
+    step = launched_in_place_of_new_ones(w)
 
     def scale_in_where_there_is_room(w: World) -> None:
         if w.picture().minimum == 2:
