@@ -55,6 +55,8 @@ class Run(DagRun):
         """Whether it was marked failed while its processes went on: nobody clears such a run."""
         self.rolled_back = False
         """Whether its rollback went well and closed the journal."""
+        self.clears = 0
+        """How often a person cleared what failed of it."""
         self.replace = replace
         self._abandon = abandon
         self._failure: BaseException | None = None
@@ -67,6 +69,7 @@ class Run(DagRun):
     def cleared(self) -> Process:
         """Go on after a person cleared what failed."""
         self.alive = True
+        self.clears += 1
         return self._start("run", self._main())
 
     def end(self, *, kill: bool) -> None:

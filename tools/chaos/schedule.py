@@ -25,6 +25,8 @@ from tools.chaos.world import ENVIRONMENT, KilledError, World
 
 LONGEST_RUN_SECONDS = 12 * 3600.0
 MOST_RUNS = 8
+MOST_CLEARS = 3
+"""How often a person clears one run: of one that is rolled back that does nothing more."""
 CALM_RUNS = 8
 """How many runs may still fail after the last fault: what it left may be told of once, each."""
 
@@ -158,9 +160,9 @@ class Schedule:
         self._process = run.start()
         return run
 
-    def _cleared_by_person(self, _last: Run) -> bool:
+    def _cleared_by_person(self, last: Run) -> bool:
         """Tell whether a person clears what failed, rather than beginning another run."""
-        return self._chance.random() < 0.4
+        return self._chance.random() < 0.4 and last.clears < MOST_CLEARS
 
     def _abandons(self) -> bool:
         """Tell whether a person gives an unfinished rollback up and deploys in its place."""

@@ -230,13 +230,17 @@ class World:
     def drain_answer(self, instance_id: str, kind: str) -> CommandResult:
         """Answer a drain command badly.
 
-        :param kind: ``fails``, ``leaves`` or ``silent``.
+        :param kind: ``fails``, ``leaves`` or ``silent``; a machine that was emptied, its application stopped,
+            cannot leave anything again.
         """
         if kind == "fails":
             return CommandResult(status=1, stdout="", stderr="fluentd does not answer")
         if kind == "silent":
             return CommandResult(status=0, stdout="done", stderr="")
+        empty = any(instance_id in truth.emptied for truth in self.truths.values())
         good = self._drained(instance_id, "")
+        if empty:
+            return good
         for truth in self._fleets_of(instance_id):
             truth.emptied.discard(instance_id)
         content = json.loads(good.stdout)

@@ -96,11 +96,23 @@ def nothing_raised(fleet: Fleet) -> Surge:
 def without_raise(fleet: Fleet, surge: Surge) -> Surge:
     """Return the surge without a raise that was noted and not done; what it was added to stays ours."""
     base = capacity(fleet) if surge.base is None else surge.base
-    earlier = surge.amount - (surge.minimum - base)
+    earlier = max(0, surge.amount - (surge.minimum - base))
     sizes = {"minimum": surge.previous, "previous": surge.previous}
+    if earlier:
+        # A person may have lowered the minimum that protects it: so much is set again.
+        leaving = sum(one.instance_id in surge.retiring for one in fleet.counted)
+        sizes["minimum"] = max(surge.previous, base - leaving)
     if surge.maximum_before is not None:
         sizes["maximum"] = surge.maximum_before
-    return surge.model_copy(update={"amount": max(0, earlier), **sizes, "applied": True})
+    return surge.model_copy(update={"amount": earlier, **sizes, "applied": True})
+
+
+def lowered(surge: Surge, leaving: int) -> dict[str, int]:
+    """Return the sizes with room below desired capacity for as many to go.
+
+    :returns: ``minimum`` and ``previous`` of the surge; a minimum that a person set to 0 leaves room already.
+    """
+    return {"minimum": max(0, surge.minimum - leaving), "previous": surge.minimum}
 
 
 def shifted(fleet: Fleet, surge: Surge) -> Surge | None:

@@ -20,7 +20,7 @@ from bakeroll.core.rollout.rollback import (
     insist_on_none,
 )
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
-from bakeroll.core.steps import Act, Done
+from bakeroll.core.steps import Act, Done, Step
 from bakeroll.core.terraform import FleetOutput
 from sandbox.model.ports import CheckResult, LaunchError
 from sandbox.virtual import Behaviour
@@ -53,6 +53,19 @@ def healthy_release(w: World) -> str:
     image_id = w.release()
     applied(w, image_id)
     return image_id
+
+
+def cut_off_after(w: World, step: Step, text: str) -> None:
+    """Run a step until its log says something, as if the process was killed then."""
+
+    def end(w: World) -> None:
+        if w.log and w.log[-1].startswith(text):
+            raise CutOffError
+
+    w.on_pass = end
+    with pytest.raises(CutOffError):
+        w.run(step)
+    w.on_pass = None
 
 
 def begin_rollback(w: World, own: Ledger | None = None) -> BeginRollback:
@@ -419,15 +432,7 @@ def test_capacity_that_only_a_given_up_rollback_needed_is_not_raised():
     good = healthy_release(w)
     w.roll_wave(1)
     w.run(begin_rollback(w))
-
-    def end_after_the_intent(w: World) -> None:
-        if w.log[-1].startswith("note the intent: 3 instances beyond 4"):
-            raise CutOffError
-
-    w.on_pass = end_after_the_intent
-    with pytest.raises(CutOffError):
-        w.run(back(w, Restore))
-    w.on_pass = None
+    cut_off_after(w, back(w, Restore), "note the intent: 3 instances beyond 4")
     abandon(w.clients, w.ledger, "production")
     applied(w, w.release(good))
     w.roll(w.ledger.going(back=False))
@@ -449,6 +454,44 @@ def test_a_raise_is_known_by_its_minimum_though_somebody_lowered_the_maximum_sin
     roll_back(w)
     after = w.picture()
     assert (after.minimum, after.desired, after.maximum, len(after.old)) == (2, 2, 5, 0)
+
+
+def test_old_instances_that_were_only_meant_to_go_leave_the_minimum_ours():
+    w = world(2, maximum=4)
+    healthy_release(w)
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    cut_off_after(w, w.step(Retire), "note the intent: retire")
+    w.clients.autoscaling.terminate_instance_in_auto_scaling_group(
+        InstanceId=w.picture().old[0].instance_id, ShouldDecrementDesiredCapacity=False
+    )
+    roll_back(w)
+    after = w.picture()
+    assert (after.minimum, after.maximum, after.template_version, len(after.old)) == (2, 4, "1", 0)
+
+
+def test_a_minimum_that_a_person_set_above_ours_is_theirs_though_lowered_again():
+    """Where new instances are protected anyhow, it looks as if capacity was raised."""
+    w = world(2, maximum=9, group={"NewInstancesProtectedFromScaleIn": True})
+    w.clients.autoscaling.suspend_processes(AutoScalingGroupName="web", ScalingProcesses=["AZRebalance"])
+    update = w.clients.autoscaling.update_auto_scaling_group
+    healthy_release(w)
+    cut_off_after(w, w.step(ScaleOut), "note the intent: 2 instances")
+    update(AutoScalingGroupName="web", MinSize=5)
+    w.settle()
+    lowered: list[bool] = []
+
+    def lower(w: World) -> None:
+        said = w.log[-1].startswith(("note that capacity was raised", "take what somebody set"))
+        if said and not lowered:
+            lowered.append(True)
+            update(AutoScalingGroupName="web", MinSize=2)
+
+    w.on_pass = lower
+    roll_back(w)
+    after = w.picture()
+    assert lowered
+    assert (after.minimum, after.desired, len(after.old)) == (2, 5, 0)
 
 
 def test_only_instances_of_the_bad_version_are_let_go_undrained():

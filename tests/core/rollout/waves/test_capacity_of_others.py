@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from bakeroll.core.rollout.waves import ScaleOut
+from bakeroll.core.rollout.waves import AwaitCapacity, ScaleOut
 from tests.core.rollout.harness import world
 
 
@@ -124,3 +124,23 @@ def test_an_old_instance_whose_place_a_policy_took_is_terminated_all_the_same():
     w.roll()
     after = w.picture()
     assert (after.old, after.desired, after.minimum) == ((), 2, 2)
+
+
+def test_a_raise_that_is_not_needed_any_more_keeps_what_it_was_added_to():
+    """A person sets the minimum to 0 meanwhile: it is raised for as many as are ours, and never below 0."""
+    w = world(2, maximum=12)
+    image_id = w.release()
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    w.release()
+    step = w.step(ScaleOut)
+    while w.record().surge.minimum == 4:
+        step.look().perform()
+    w.release(image_id)
+    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", MinSize=0)
+    w.settle()
+    w.run(w.step(ScaleOut))
+    assert w.picture().minimum == 4
+    w.roll()
+    after = w.picture()
+    assert (after.image_id, len(after.current), after.desired, after.minimum) == (image_id, 2, 2, 0)

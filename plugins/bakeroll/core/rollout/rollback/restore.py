@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import timedelta
 
 from bakeroll.core.errors import RollbackError
-from bakeroll.core.rollout.capacity import carried_out, live_target, may_go, surge_left, without_raise
+from bakeroll.core.rollout.capacity import (
+    carried_out,
+    live_target,
+    lowered,
+    may_go,
+    surge_left,
+    without_raise,
+)
 from bakeroll.core.rollout.fleet import Fleet, Instance
 from bakeroll.core.rollout.journal import FleetRecord, Surge
 from bakeroll.core.rollout.rollback.step import BackStep, PointedElsewhereError
@@ -16,6 +23,7 @@ from bakeroll.core.rollout.waves import (
     RETIRE_BATCH,
     AwaitCapacity,
     FleetStep,
+    RaisingStep,
     Retire,
     ScaleOut,
     Settle,
@@ -23,7 +31,7 @@ from bakeroll.core.rollout.waves import (
 from bakeroll.core.steps import Act, Decision, Done, Wait
 
 
-class Restore(BackStep):
+class Restore(BackStep, RaisingStep):
     """Restore one fleet.
 
     It goes through all that a rollout's wave goes through, from the start at each look: so whatever happens
@@ -44,7 +52,11 @@ class Restore(BackStep):
                 f"fleet {fleet.name} was made by this deployment, so there is nothing to go back to: its "
                 f"{len(fleet.counted)} instances stay, {fleet.ready_count} serve; deploy a mended version"
             )
-        if record.surge and not record.surge.applied and (act := self._unapplied(fleet, record.surge)):
+        if (
+            record.surge
+            and not record.surge.applied
+            and (act := self._unapplied(fleet, record, record.surge))
+        ):
             return act
         for kind in (Withdraw, _RestoreCapacity, _AwaitRestored):
             decision = self._as(kind).look()
@@ -71,8 +83,13 @@ class Restore(BackStep):
         self._ledger.read()
         point(self._clients, fleet, target)
 
-    def _unapplied(self, fleet: Fleet, surge: Surge) -> Act | Wait | None:
-        """Take a raise for done that was cut off while AWS did it; drop one for the new version."""
+    def _unapplied(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
+        """Take a raise for done that was cut off while AWS did it; drop one for the new version.
+
+        A minimum above the one noted, which a person has set, has taken its place, be it done or not.
+        """
+        if taken := self._take_theirs(fleet, record, surge):
+            return taken
         if carried_out(fleet, surge):
             applied = surge.model_copy(update={"applied": True})
             return Act("note that capacity was raised", lambda: self._change(surge, {"surge": applied}))
@@ -181,8 +198,7 @@ class _Remove(BackStep, Retire):
             update={
                 "retiring": (*surge.retiring, *names),
                 "surplus": (*surge.surplus, *names),
-                "minimum": surge.minimum - len(names),
-                "previous": surge.minimum,
+                **lowered(surge, len(names)),
             }
         )
         retired = (*record.retired, *names)

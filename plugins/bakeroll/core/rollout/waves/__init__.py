@@ -8,6 +8,7 @@ minimum, which AWS follows by itself and below which no scaling policy can go
 
 from bakeroll.core.rollout.waves.await_capacity import AwaitCapacity
 from bakeroll.core.rollout.waves.proceed import ANSWER_TIMEOUT, Proceed
+from bakeroll.core.rollout.waves.raising import RaisingStep
 from bakeroll.core.rollout.waves.retire import DRAIN_CHUNK, RETIRE_BATCH, Retire
 from bakeroll.core.rollout.waves.scale_out import ScaleOut
 from bakeroll.core.rollout.waves.settle import PROTECTION_CHUNK, Settle
@@ -21,6 +22,7 @@ __all__ = [
     "AwaitCapacity",
     "FleetStep",
     "Proceed",
+    "RaisingStep",
     "Retire",
     "ScaleOut",
     "Settle",

@@ -10,6 +10,7 @@ from bakeroll.core.rollout.capacity import (
     astray,
     gone,
     live_target,
+    lowered,
     may_go,
     next_to_retire,
     nothing_raised,
@@ -41,7 +42,7 @@ class Retire(RaisingStep):
         if strays := astray(fleet, surge):
             return Act(
                 f"keep {', '.join(strays)}: the target went back to what they run",
-                lambda: self._keep(surge, strays),
+                lambda: self._keep(fleet, surge, strays),
             )
         if taken := self._take_theirs(fleet, record, surge):
             return taken
@@ -184,17 +185,18 @@ class Retire(RaisingStep):
         )
 
     def _intend(self, record: FleetRecord, surge: Surge, names: list[str], *, lowers: bool) -> None:
-        sizes = {"minimum": surge.minimum - len(names), "previous": surge.minimum} if lowers else {}
+        sizes = lowered(surge, len(names)) if lowers else {}
         changed = surge.model_copy(update={"retiring": (*surge.retiring, *names), **sizes})
         retired = (*record.retired, *names)
         self._change(surge, {"surge": changed, "retired": retired})
 
-    def _keep(self, surge: Surge, strays: list[str]) -> None:
+    def _keep(self, fleet: Fleet, surge: Surge, strays: list[str]) -> None:
         kept = surge.model_copy(
             update={
                 "retiring": tuple(one for one in surge.retiring if one not in strays),
                 "minimum": surge.minimum + len(strays),
-                "previous": surge.minimum,
+                # Cut off before the minimum was lowered for them, it stands as before.
+                "previous": fleet.minimum if surge.owns(fleet.minimum) else surge.minimum,
             }
         )
         self._change(surge, {"surge": kept})
