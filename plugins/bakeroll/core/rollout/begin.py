@@ -8,7 +8,7 @@ from bakeroll.core import config
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import FleetError, GroupMissingError, LockedError
 from bakeroll.core.rollout import fleet as fleets
-from bakeroll.core.rollout.drains import lifecycle_actions
+from bakeroll.core.rollout import lifecycle_actions
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
 from bakeroll.core.rollout.rollback.target import what_runs
 from bakeroll.core.steps import Act, Decision, Done, Wait

@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from bakeroll.core.rollout.drains import lifecycle_actions
+from bakeroll.core.rollout import lifecycle_actions
 from bakeroll.core.rollout.drains.undrained import TOPIC
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
 from sandbox.direct import DirectAccount

@@ -8,7 +8,7 @@ import pytest
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout.drains import lifecycle_actions
+from bakeroll.core.rollout import lifecycle_actions
 from bakeroll.core.rollout.waves import Settle
 from bakeroll.core.steps import Act
 from sandbox.model.ports import CommandResult

@@ -172,6 +172,8 @@ def test_a_live_rollout_keeps_what_it_retired_and_nothing_else():
     look = find(w)
     assert look.chunks == []
     assert any("left to dag/run-1" in line and ids[0] in line for line in look.told)
+    assert w.wire is not None
+    assert w.wire.count("autoscaling", "RecordLifecycleActionHeartbeat") == len(ids)
     loosen(w)
     other = terminate(w)
     w.ledger.update(lambda journal: journal)

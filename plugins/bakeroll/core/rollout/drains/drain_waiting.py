@@ -17,10 +17,10 @@ from bakeroll.core.errors import DrainError
 from bakeroll.core.rollout.drains import terminations, undrained
 from bakeroll.core.rollout.drains.commands import DELIVERY_SECONDS, Invocation
 from bakeroll.core.rollout.drains.emptying import Emptying, Picture
-from bakeroll.core.rollout.drains.lifecycle_actions import GONE, HELD, RETAINED, Place
 from bakeroll.core.rollout.drains.receipts import Receipt
 from bakeroll.core.rollout.drains.undrained import Outcome, Records, Undrained
 from bakeroll.core.rollout.journal.known_fleets import KnownFleet
+from bakeroll.core.rollout.lifecycle_actions import GONE, HELD, RETAINED, Place
 from bakeroll.core.steps import Act, Decision, Done, Wait
 
 

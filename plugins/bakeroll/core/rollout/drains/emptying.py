@@ -18,9 +18,11 @@ from typing import Literal
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.errors import DrainError
-from bakeroll.core.rollout.drains import commands, lifecycle_actions, receipts
+from bakeroll.core.rollout import lifecycle_actions
+from bakeroll.core.rollout.drains import commands, receipts
 from bakeroll.core.rollout.drains.commands import DELIVERY_SECONDS, Invocation
-from bakeroll.core.rollout.drains.lifecycle_actions import ENDINGS, HELD, Place
+from bakeroll.core.rollout.held import BEATS_IN_TIMEOUT
+from bakeroll.core.rollout.lifecycle_actions import ENDINGS, HELD, Place
 from bakeroll.core.steps import Act
 
 GRACE_SECONDS = 60.0
@@ -291,9 +293,13 @@ class Emptying(ABC):
         if self.now() < self._next_heartbeat:
             return
         if self._heartbeat_seconds is None:
-            self._heartbeat_seconds = (
-                lifecycle_actions.heartbeat_timeout(self._clients, self._name, place) / 3
-            )
+            timeout = lifecycle_actions.heartbeat_timeout(self._clients, place)
+            if timeout is None:
+                raise DrainError(
+                    f"fleet {self._name}: {place.group} has no lifecycle hook {place.termination_hook}; "
+                    "apply Terraform"
+                )
+            self._heartbeat_seconds = timeout / BEATS_IN_TIMEOUT
         for instance_id in held:
             lifecycle_actions.heartbeat(self._clients, place, instance_id)
         self._next_heartbeat = self.now() + self._heartbeat_seconds

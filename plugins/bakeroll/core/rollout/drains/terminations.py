@@ -17,10 +17,10 @@ from bakeroll.core.config_types import LONGEST_SECONDS
 from bakeroll.core.rollout.drains import commands, undrained
 from bakeroll.core.rollout.drains.commands import Invocation
 from bakeroll.core.rollout.drains.emptying import at_work
-from bakeroll.core.rollout.drains.lifecycle_actions import HELD, RETAINED, heartbeat
 from bakeroll.core.rollout.drains.undrained import Records, Undrained
 from bakeroll.core.rollout.journal import Journal
 from bakeroll.core.rollout.journal.known_fleets import KnownFleet
+from bakeroll.core.rollout.lifecycle_actions import HELD, RETAINED, heartbeat
 from bakeroll.core.rollout.waves import DRAIN_CHUNK
 
 if TYPE_CHECKING:
@@ -70,6 +70,8 @@ def find(clients: Clients, fleets: Mapping[str, KnownFleet], journal: Journal | 
             waiting = [one for one, state in states.items() if state == HELD]
             if journal and (left := [one for one in waiting if one in theirs]):
                 found.told.append(f"{name}: {', '.join(left)} left to {journal.owner}, which retired them")
+                for instance_id in left:
+                    heartbeat(clients, fleets[name], instance_id)
             _sort(
                 clients,
                 name,

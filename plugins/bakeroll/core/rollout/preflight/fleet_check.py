@@ -17,8 +17,8 @@ from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout import shapes
 from bakeroll.core.rollout.capacity import live_target, share_of, surge_left
 from bakeroll.core.rollout.drains import commands
-from bakeroll.core.rollout.drains.lifecycle_actions import ENDINGS, RETAINED
 from bakeroll.core.rollout.journal import FleetRecord
+from bakeroll.core.rollout.lifecycle_actions import ENDINGS, RETAINED
 from bakeroll.core.rollout.preflight import headroom
 from bakeroll.core.rollout.preflight.headroom import Findings, Need
 from bakeroll.core.rollout.rollback.target import image_of, target_of

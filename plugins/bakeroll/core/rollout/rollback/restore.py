@@ -66,7 +66,9 @@ class Restore(BackStep, RaisingStep):
 
     def _as(self, kind: type[FleetStep]) -> FleetStep:
         timeout = timedelta(seconds=self._timeout)
-        return kind(self._clients, self._ledger, self._name, wave=self._wave, timeout=timeout)
+        return kind(
+            self._clients, self._ledger, self._name, wave=self._wave, timeout=timeout, held=self._held
+        )
 
     def _point(self, fleet: Fleet, target: Target) -> Act:
         if image_of(self._clients, target) is None:

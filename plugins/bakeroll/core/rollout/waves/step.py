@@ -10,6 +10,7 @@ from bakeroll.core.aws import Clients
 from bakeroll.core.errors import FleetError, MovedError
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.fleet import Fleet
+from bakeroll.core.rollout.held import Held
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger, Surge, deadline_name
 from bakeroll.core.steps import Decision, Wait
 
@@ -35,6 +36,7 @@ class FleetStep(ABC):
     :param timeout: how long the step may wait.
     :param waves: the waves as the environment file has them now, for steps that refuse others than those
         the rollout has begun with; None if there is no file to ask.
+    :param held: who keeps alive what waits to be drained, where this is a part of another step.
     """
 
     def __init__(
@@ -46,6 +48,7 @@ class FleetStep(ABC):
         wave: int = 1,
         timeout: timedelta,
         waves: Sequence[str] | None = None,
+        held: Held | None = None,
     ) -> None:
         self._clients = clients
         self._ledger = ledger
@@ -53,13 +56,15 @@ class FleetStep(ABC):
         self._wave = wave
         self._timeout = timeout.total_seconds()
         self._waves = waves
+        self._held = held or Held(clients, ledger)
 
     def look(self) -> Decision:
         """Take a fresh picture and decide; a group that does not show yet what was applied is waited for."""
         try:
-            return self._look()
+            decision = self._look()
         except NotShownError as error:
-            return Wait(str(error))
+            decision = Wait(str(error))
+        return self._held.kept_through(decision)
 
     @abstractmethod
     def _look(self) -> Decision:
@@ -75,6 +80,7 @@ class FleetStep(ABC):
             )
         record = records[self._name]
         fleet = fleets.describe(self._clients, self._name, record.group, self._replaced(record))
+        self._held.see(fleet, record)
         self._check_target(fleet, record, journal)
         return fleet, record
 

@@ -11,7 +11,6 @@ from typing import Literal, Protocol
 from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import Clients, error_code, error_text
-from bakeroll.core.errors import DrainError
 
 HELD = "Terminating:Wait"
 RETAINED = "Terminating:Retained"
@@ -60,20 +59,12 @@ def complete(
     return True
 
 
-def heartbeat_timeout(clients: Clients, fleet: str, place: Place) -> float:
-    """Return how many seconds the hook waits for a sign of life.
-
-    :param fleet: the fleet's name, for the message.
-    :raises DrainError: if the group has no such hook.
-    """
+def heartbeat_timeout(clients: Clients, place: Place) -> float | None:
+    """Return how many seconds the hook waits for a sign of life; None if the group has no such hook."""
     hooks = clients.autoscaling.describe_lifecycle_hooks(
         AutoScalingGroupName=place.group, LifecycleHookNames=[place.termination_hook]
     )["LifecycleHooks"]
-    if not hooks:
-        raise DrainError(
-            f"fleet {fleet}: {place.group} has no lifecycle hook {place.termination_hook}; apply Terraform"
-        )
-    return float(hooks[0]["HeartbeatTimeout"])
+    return float(hooks[0]["HeartbeatTimeout"]) if hooks else None
 
 
 def heartbeat(clients: Clients, place: Place, instance_id: str) -> None:
