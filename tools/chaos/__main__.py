@@ -15,8 +15,8 @@ import time
 from tools.chaos.many import outcomes
 from tools.chaos.schedule import Outcome
 
-SHOWN_VIOLATIONS = 10
-STORY_LINES = 60
+TOLD_STORIES = 10
+STORY_LINES = 6
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,8 +36,7 @@ def main(arguments: list[str] | None = None) -> int:
         done, calls = done + 1, calls + outcome.calls
         if outcome.violation:
             violations += 1
-            if violations <= SHOWN_VIOLATIONS:
-                tell(outcome, story=given.schedules == 1)
+            tell(outcome, lines=_story_lines(given.schedules, violations))
         if time.monotonic() - said > 5:
             said = time.monotonic()
             say(f"{done} of {given.schedules}, {done / (said - began):.1f} a second, {violations} violations")
@@ -47,11 +46,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if violations else 0
 
 
-def tell(outcome: Outcome, *, story: bool) -> None:
-    """Print what does not hold, and how to see it again."""
+def _story_lines(schedules: int, violations: int) -> int:
+    """Return how much of a story is told: the whole of one that was asked for alone, none after many."""
+    if schedules == 1:
+        return sys.maxsize
+    return STORY_LINES if violations <= TOLD_STORIES else 0
+
+
+def tell(outcome: Outcome, *, lines: int) -> None:
+    """Print what does not hold, and how to see it again.
+
+    :param lines: how many of the story's last lines.
+    """
     what = f"invariant {outcome.number}" if outcome.number else "an unforeseen error"
     say(f"seed {outcome.seed}: {what}: {outcome.violation}")
-    for line in outcome.story if story else outcome.story[-STORY_LINES // 10 :]:
+    for line in outcome.story[max(0, len(outcome.story) - lines) :]:
         say(f"    {line}")
     say(f"    again: make chaos SEED={outcome.seed} SCHEDULES=1")
 
