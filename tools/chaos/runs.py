@@ -14,16 +14,14 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bakeroll.core.deployment import BACK_WAVE
 from bakeroll.core.errors import AbortedError, BakerollError
-from bakeroll.core.layers import images
-from bakeroll.core.rollout import begin, rollback
+from bakeroll.core.rollout import begin, release, rollback
 from bakeroll.core.rollout.begin import Begin
-from bakeroll.core.rollout.journal import releases
 from bakeroll.core.rollout.program import Task, program
 from bakeroll.core.steps import Step
 from bakeroll.core.terraform import FleetOutput
 from tools.chaos.agenda import Agenda, Process, Turns
 from tools.chaos.tasks import DagRun
-from tools.chaos.world import ENVIRONMENT, HOOK, KilledError, World, template_id
+from tools.chaos.world import HOOK, KilledError, World, template_id
 
 FAILURES = (BakerollError, ClientError, BotoCoreError, KilledError)
 """What a task fails with; a person who ends the run kills it as well."""
@@ -154,6 +152,9 @@ class Run(DagRun):
     def _begin(self) -> Turns:
         yield from self._until_done("begin", {})
         clients, ledger, name = self.deployment.clients, self.deployment.ledger, self.deployment.name
+        bucket = self.deployment.environment.state_bucket
+        if key := release.finish_earlier(clients, ledger, bucket):
+            self._world.say(f"{self.owner} begin: finish the record {key}")
         if self._abandon:
             for line in rollback.abandon(clients, ledger, name):
                 self._world.say(f"{self.owner} begin: {line}")
@@ -218,9 +219,8 @@ class Run(DagRun):
     def _release(self) -> Turns:
         yield 0.0
         deployment = self.deployment
-        journal = deployment.ledger.going(back=False).read()
-        images.mark(deployment.clients.ec2, self.image_id, ENVIRONMENT, images.RELEASED)
-        releases.record(deployment.clients.s3, deployment.environment.state_bucket, journal, {"fleets": {}})
+        ledger, bucket = deployment.ledger.going(back=False), deployment.environment.state_bucket
+        release.release(deployment.clients, ledger, bucket, {"fleets": {}})
 
     def _close(self) -> Turns:
         yield 0.0

@@ -61,7 +61,7 @@ class Schedule:
         self._process: Process | None = None
         self._outside = OutsideDrains(self.world, self._agenda)
         self._red_since_calm = 0
-        self._serves = next(iter(self.world.truths.values())).launches
+        self._served_first = next(iter(self.world.truths.values())).launches
         """The image that ran when the journal was opened last."""
         self._replace = plan.replace
         self._wanted = self._serves if plan.replace else self.world.new_image(bad=plan.bad_image)
@@ -132,11 +132,15 @@ class Schedule:
                 continue
             self.world.invariants.ended(run.owner, self.world.last_journal, image_id=run.image_id)
             self._insist_on_tag(run.image_id, images.RELEASED)
-            self._serves = run.image_id
             for truth in self.world.truths.values():
                 truth.replaced = set()
             if self.world.calm or run.image_id == self._wanted:
                 return
+
+    @property
+    def _serves(self) -> str:
+        """The image that served before whatever is deployed now."""
+        return self.world.released or self._served_first
 
     def _next_run(self) -> Run:
         if self.runs and not self.world.calm and len(self.runs) >= MOST_RUNS:

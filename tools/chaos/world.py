@@ -75,6 +75,8 @@ class World:
         self.kill: Callable[[Call, str], bool] = lambda _call, _when: False
         self.lose: Callable[[Call], bool] = lambda _call: False
         self.last_journal: dict[str, Any] | None = None
+        self.released: str | None = None
+        """The image that a run has released last: what a failed one goes back to."""
         self.abort = False
         """Whether a person aborts at the next pause."""
         self.unforeseen: list[BaseException] = []
@@ -183,6 +185,7 @@ class World:
             refusal = error
         if refusal is None:
             self._check(lambda: self.invariants.after(actor, call))
+            self._note_release(call)
         if shown := self.invariants.shown(call):
             answer[SEEN] = shown
         if self.kill(call, "after"):
@@ -202,6 +205,10 @@ class World:
             self.actor.see(shown.group).targets[call.params["TargetGroupArn"]] = shown.instances
         elif shown is not None:
             self.actor.seen |= shown
+
+    def _note_release(self, call: Call) -> None:
+        if call.operation == "PutObject" and (journal := self.journal) and journal["release"]:
+            self.released = journal["image_id"]
 
     def _check(self, check: Callable[[], None]) -> None:
         try:

@@ -6,10 +6,8 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from bakeroll.core.aws import check_account
-from bakeroll.core.layers import images
-from bakeroll.core.rollout import begin, rollback
+from bakeroll.core.rollout import begin, release, rollback
 from bakeroll.core.rollout.begin import Begin
-from bakeroll.core.rollout.journal import releases
 from bakeroll.core.terraform import fleets
 from bakeroll.links.console import ImageLink, JournalLink, ReleaseLink
 from bakeroll.operators.base import DeploymentOperator, StepOperator
@@ -47,6 +45,9 @@ class BeginOperator(StepOperator):
         deployment = self.deployment(context)
         check_account(deployment.clients, deployment.name, deployment.environment.account_id)
         result = super().advance(context, arguments)
+        bucket = deployment.environment.state_bucket
+        if key := release.finish_earlier(deployment.clients, deployment.ledger, bucket):
+            self.log.info("an earlier run was through but for its record, which is finished: %s", key)
         with explained(context, self.log.error):
             self._leave_rollback(deployment, abandon=bool(context["params"].get("abandon_rollback")))
         outputs = terraform(deployment, self.log.info).outputs()
@@ -98,15 +99,15 @@ class ReleaseOperator(DeploymentOperator):
     def _release(self, context: Context) -> str:
         deployment = self.deployment(context)
         journal = deployment.ledger.going(back=False).read()
-        if journal.image_id is None:
-            raise ValueError("the journal names no image: apply did not run before release")
-        images.mark(deployment.clients.ec2, journal.image_id, deployment.name, images.RELEASED)
-        key = releases.record(
-            deployment.clients.s3, deployment.environment.state_bucket, journal, {"fleets": self.fleets}
+        key = release.release(
+            deployment.clients,
+            deployment.ledger.going(back=False),
+            deployment.environment.state_bucket,
+            {"fleets": self.fleets},
         )
         region, bucket = deployment.environment.region, deployment.environment.state_bucket
         ReleaseLink.show(context, region, bucket=bucket, key=key)
-        ImageLink.show(context, region, image_id=journal.image_id)
+        ImageLink.show(context, region, image_id=str(journal.image_id))
         self.log.info("%s runs image %s; recorded in %s", deployment.name, journal.image_id, key)
         return key
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -114,6 +115,17 @@ class Rollback(_Record):
     retired: dict[str, int] = Field(default_factory=dict)
 
 
+class Release(_Record):
+    """That all fleets run the new version and are verified: from here on a rollback goes back to it.
+
+    :ivar run: the run that brought it about, ``<dag id>/<run id>``.
+    :ivar facts: what its record keeps besides the journal.
+    """
+
+    run: str
+    facts: dict[str, Any]
+
+
 class FleetRecord(_Record):
     """One fleet in the journal."""
 
@@ -197,6 +209,8 @@ class Journal(_Record):
     applied_at: float | None = None
     """When Terraform had applied last, in seconds since the epoch."""
     rollback: Rollback | None = None
+    release: Release | None = None
+    """Noted before the image is tagged and the record is written; whoever goes on finishes that."""
     fleets: dict[str, FleetRecord] = Field(default_factory=dict)
 
 

@@ -20,20 +20,30 @@ UNDECIDED = frozenset({"ConditionalRequestConflict", "409"})
 (https://docs.aws.amazon.com/AmazonS3/latest/userguide/conditional-writes.html)."""
 
 
-def record(s3: S3Client, bucket: str, journal: Journal, facts: Mapping[str, Any], *, kind: str = "") -> str:
+def record(
+    s3: S3Client,
+    bucket: str,
+    journal: Journal,
+    facts: Mapping[str, Any],
+    *,
+    kind: str = "",
+    run: str | None = None,
+) -> str:
     """Write the release that a journal ends in; one that is there already stays as it is.
 
     :param bucket: the state bucket.
     :param facts: what is worth keeping, as JSON can hold it.
     :param kind: what else than a release it is; a part of its name.
+    :param run: whose work it was, ``<dag id>/<run id>``; None for the journal's owner.
     :return: the object's key.
     """
     opened = datetime.fromtimestamp(journal.opened_at, UTC).strftime("%Y-%m-%dT%H-%M-%SZ")
-    run = "".join(one if one.isalnum() or one in "._-" else "-" for one in journal.owner)
-    key = f"releases/{journal.environment}/{opened}-{run}{kind and '-'}{kind}.json"
+    run = run or journal.owner
+    name = "".join(one if one.isalnum() or one in "._-" else "-" for one in run)
+    key = f"releases/{journal.environment}/{opened}-{name}{kind and '-'}{kind}.json"
     content = {
         "environment": journal.environment,
-        "run": journal.owner,
+        "run": run,
         "image_id": journal.image_id,
         "template_before": {name: fleet.template_before for name, fleet in journal.fleets.items()},
         "waves": {name: list(fleet.waves) for name, fleet in journal.fleets.items()},

@@ -33,14 +33,10 @@ class BeginRollback:
         journal = self._ledger.peek()
         if journal is None:
             return Done(f"{self._environment} has no open journal: there is nothing to roll back")
-        if journal.owner != self._ledger.owner:
-            return Done(
-                f"{journal.owner} holds the journal of {self._environment}: it is not rolled back here"
-            )
         rollback = journal.rollback
+        if nothing := self._nothing_to_roll_back(journal):
+            return Done(nothing)
         if rollback is None:
-            if journal.apply_epoch != journal.epoch:
-                return Done(f"{self._environment}: nothing was applied by this run, nothing is rolled back")
             return Act("note the intent: roll back", lambda: self._intend(journal))
         if rollback.reject and not rollback.rejected:
             return Act(f"reject image {journal.image_id}", lambda: self._reject(journal))
@@ -51,6 +47,18 @@ class BeginRollback:
             f"because: {rollback.cause}",
             {"cause": rollback.cause, "fleets": [name for name, target in names.items() if target]},
         )
+
+    def _nothing_to_roll_back(self, journal: Journal) -> str | None:
+        if journal.owner != self._ledger.owner:
+            return f"{journal.owner} holds the journal of {self._environment}: it is not rolled back here"
+        if journal.release:
+            return (
+                f"all fleets of {self._environment} run image {journal.image_id} and are verified: nothing "
+                "is rolled back; a new run finishes its record"
+            )
+        if journal.rollback is None and journal.apply_epoch != journal.epoch:
+            return f"{self._environment}: nothing was applied by this run, nothing is rolled back"
+        return None
 
     def _intend(self, journal: Journal) -> None:
         rollback = Rollback(
