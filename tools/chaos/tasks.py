@@ -12,7 +12,7 @@ from bakeroll.core.deployment import Deployment
 from bakeroll.core.errors import BakerollError, FinalError, OwnershipLostError
 from bakeroll.core.rollout.drains.drain import Drain
 from bakeroll.core.rollout.drains.drain_waiting import DrainWaiting
-from bakeroll.core.steps import Act, Done, Step, Wait, observe, pauses
+from bakeroll.core.steps import Act, Done, Observer, Step, Wait, pauses
 from tools.chaos.agenda import Agenda, Process, Turns
 from tools.chaos.invariants import Actor
 from tools.chaos.world import KilledError, World
@@ -152,18 +152,18 @@ class DagRun:
         return world.chance.choice([5.0, 65.0, 200.0]) if stalls else 0.0
 
     def _trigger(self, kind: str, arguments: Mapping[str, Any]) -> Turns:
-        step, waits = self._step(kind, arguments), pauses()
+        observer, waits = Observer(self._step(kind, arguments)), pauses()
         while True:
             yield next(waits)
             try:
-                if not isinstance(observe(step), Wait):
+                if not isinstance(observer.look(), Wait):
                     return
             except KilledError:
                 if not self.alive or self._world.unforeseen:
                     raise
                 # The triggerer is started again, and its triggers with it.
                 yield FOUND_DEAD_SECONDS
-                step, waits = self._step(kind, arguments), pauses()
+                observer, waits = Observer(self._step(kind, arguments)), pauses()
 
     def _step(self, kind: str, arguments: Mapping[str, Any]) -> Step:
         return self.deployment.step(kind, arguments)

@@ -11,10 +11,14 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from botocore.exceptions import BotoCoreError, ClientError
+
 from bakeroll.core.errors import BakerollError
 
 FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 15.0
+FAILED_LOOKS = 20
+"""How often in a row a look may fail because of AWS while somebody only waits: some five minutes."""
 
 
 @dataclass(frozen=True)
@@ -83,18 +87,34 @@ def advance(step: Step, log: Callable[[str], object]) -> Wait | Done:
                 return done
 
 
-def observe(step: Step) -> Decision | None:
-    """Look once, and do what keeps a wait alive; None if whoever acts had better look himself.
+class Observer:
+    """Looks at a step for as long as there is nothing to do but wait.
 
-    He looks at the same thing then, and fails with the reason in his own log.
+    :param step: the step.
     """
-    try:
-        decision = step.look()
-        if isinstance(decision, Wait) and decision.keep_alive:
-            decision.keep_alive()
-    except BakerollError:
-        return None
-    return decision
+
+    def __init__(self, step: Step) -> None:
+        self._step = step
+        self._failed = 0
+
+    def look(self) -> Decision | None:
+        """Look once, and do what keeps a wait alive; None if whoever acts had better look himself.
+
+        He looks at the same thing then, and fails with the reason in his own log. Where AWS does not answer,
+        it is asked again for some minutes: a wait of hours has more than one outage, and each would cost
+        the task one of its few tries.
+        """
+        try:
+            decision = self._step.look()
+            if isinstance(decision, Wait) and decision.keep_alive:
+                decision.keep_alive()
+        except BakerollError:
+            return None
+        except (ClientError, BotoCoreError) as error:
+            self._failed += 1
+            return Wait(f"AWS does not answer: {error}") if self._failed <= FAILED_LOOKS else None
+        self._failed = 0
+        return decision
 
 
 def pauses() -> Iterator[float]:

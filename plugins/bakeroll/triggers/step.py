@@ -12,7 +12,7 @@ from airflow.triggers.base import BaseTrigger, TriggerEvent
 from asgiref.sync import sync_to_async
 
 from bakeroll.core.deployment import Deployment
-from bakeroll.core.steps import Step, Wait, observe, pauses
+from bakeroll.core.steps import Observer, Step, Wait, pauses
 from bakeroll.hooks.account import AccountHook
 
 
@@ -60,11 +60,11 @@ class StepTrigger(BaseTrigger):
 
     async def run(self) -> AsyncIterator[TriggerEvent]:
         """Look, wait and look again; the one event says that the operator has something to do."""
-        step = await sync_to_async(self._step)()
+        observer = Observer(await sync_to_async(self._step)())
         said = ""
         for pause in pauses():
             await asyncio.sleep(pause)
-            decision = await asyncio.to_thread(observe, step)
+            decision = await asyncio.to_thread(observer.look)
             if not isinstance(decision, Wait):
                 break
             if decision.why != said:

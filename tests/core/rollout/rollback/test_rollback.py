@@ -504,3 +504,20 @@ def test_only_instances_of_the_bad_version_are_let_go_undrained():
     journal = w.ledger.read()
     assert drain_policy(journal, "web", forward, "retain") == "retain"
     assert drain_policy(journal, "web", ["i-bad"], "retain") == "continue"
+
+
+def test_what_another_fleet_retires_while_the_rollback_begins_is_drained_as_ever():
+    """A fleet fails, and another one goes on until the rollback is noted."""
+    w = world(4, maximum=8)
+    healthy_release(w)
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+
+    def cause() -> str:
+        cut_off_after(w, w.step(Retire, w.ledger.going(back=False)), "terminate ")
+        return CAUSE
+
+    w.run(BeginRollback(w.clients, w.ledger, "production", cause=cause))
+    retired = w.record().retired
+    assert len(retired) == 4
+    assert drain_policy(w.ledger.read(), "web", retired, "retain") == "retain"

@@ -61,15 +61,17 @@ class BeginRollback:
         return None
 
     def _intend(self, journal: Journal) -> None:
-        rollback = Rollback(
-            cause=self._cause(),
-            began_at=self._ledger.now(),
-            reject=self._to_be_rejected(journal),
-            retired={name: len(record.retired) for name, record in journal.fleets.items()},
-        )
-        self._ledger.update(
-            lambda current: current if current.rollback else current.model_copy(update={"rollback": rollback})
-        )
+        cause, to_reject = self._cause(), self._to_be_rejected(journal)
+
+        def begun(current: Journal) -> Journal:
+            if current.rollback:
+                return current
+            # Another fleet may have gone on until now: what it retired forward is drained as ever.
+            retired = {name: len(record.retired) for name, record in current.fleets.items()}
+            rollback = Rollback(cause=cause, began_at=self._ledger.now(), reject=to_reject, retired=retired)
+            return current.model_copy(update={"rollback": rollback})
+
+        self._ledger.update(begun)
 
     def _to_be_rejected(self, journal: Journal) -> bool:
         """Tell whether the image was tried: some group was moved to it, and did not run it before."""
