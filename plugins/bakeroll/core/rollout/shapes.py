@@ -33,9 +33,17 @@ def template(name: str, asg: AutoScalingGroupTypeDef) -> LaunchTemplateSpecifica
     problem = _launches_from_more(asg)
     if problem:
         raise FleetError(f"fleet {name}: {asg['AutoScalingGroupName']} {problem}")
+    found = named(asg)
+    if found is None:
+        raise FleetError(f"fleet {name}: {asg['AutoScalingGroupName']} launches from nothing")
+    return found
+
+
+def named(asg: AutoScalingGroupTypeDef) -> LaunchTemplateSpecificationTypeDef | None:
+    """Return the launch template that a group names, whether or not bakeroll rolls such a group."""
     if own := asg.get("LaunchTemplate"):
         return own
-    return _policy(asg)["LaunchTemplate"]["LaunchTemplateSpecification"]
+    return asg.get("MixedInstancesPolicy", {}).get("LaunchTemplate", {}).get("LaunchTemplateSpecification")
 
 
 def pointed_at(

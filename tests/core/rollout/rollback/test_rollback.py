@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from botocore.exceptions import ClientError
 
-from bakeroll.core.errors import CapacityError, RollbackError, RolledBackError
+from bakeroll.core.errors import CapacityError, FleetError, RollbackError, RolledBackError
 from bakeroll.core.layers import images
 from bakeroll.core.rollout import begin
 from bakeroll.core.rollout.begin import Begin
@@ -521,3 +522,54 @@ def test_what_another_fleet_retires_while_the_rollback_begins_is_drained_as_ever
     retired = w.record().retired
     assert len(retired) == 4
     assert drain_policy(w.ledger.read(), "web", retired, "retain") == "retain"
+
+
+def deleted(w: World) -> None:
+    """Delete the version that the deployment moved the group to."""
+    w.clients.ec2.modify_launch_template(LaunchTemplateId=w.made.template_id, DefaultVersion="1")
+    w.clients.ec2.delete_launch_template_versions(LaunchTemplateId=w.made.template_id, Versions=["2"])
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_group_whose_new_version_is_deleted_goes_back(begun):
+    w = world(2)
+    bad = healthy_release(w)
+    w.run(w.step(ScaleOut))
+    if begun:
+        w.run(begin_rollback(w))
+    deleted(w)
+    roll_back(w)
+    is_as_before(w)
+    assert judged(w, bad) == "rejected"
+
+
+def test_a_group_that_apply_made_one_that_is_not_rolled_goes_back():
+    w = world(2)
+    w.release("resolve:ssm:/images/web")
+    applied(w, w.aws.image("application-2"))
+    with pytest.raises(FleetError, match="names its image by a parameter"):
+        w.run(w.step(ScaleOut))
+    roll_back(w)
+    is_as_before(w)
+
+
+def test_an_image_that_cannot_be_tagged_at_once_holds_no_rollback_up(monkeypatch):
+    w = world(2)
+    bad = sick_release(w)
+    fails(w)
+    denied = ClientError({"Error": {"Code": "UnauthorizedOperation", "Message": "no"}}, "CreateTags")
+
+    def refuse(*_args: object) -> None:
+        raise denied
+
+    with monkeypatch.context() as patch:
+        patch.setattr(images, "mark", refuse)
+        w.run(begin_rollback(w))
+        assert "the image is to be rejected in the end" in w.log[-1]
+        w.run(back(w, Restore))
+        with pytest.raises(ClientError, match="UnauthorizedOperation"):
+            end(w.clients, w.ledger, BUCKET)
+    assert w.ledger.peek() is not None
+    roll_back(w)
+    is_as_before(w)
+    assert judged(w, bad) == "rejected"

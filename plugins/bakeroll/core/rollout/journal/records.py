@@ -105,6 +105,7 @@ class Rollback(_Record):
     :ivar began_at: when, in seconds since the epoch.
     :ivar reject: whether the image is to be rejected: it was given to a fleet, and is not what ran before.
     :ivar rejected: whether that is done.
+    :ivar reject_failed: what AWS said where it could not be done at the beginning.
     :ivar retired: how many instances each fleet had retired by then; what it retires later goes back.
     """
 
@@ -112,6 +113,7 @@ class Rollback(_Record):
     began_at: float
     reject: bool
     rejected: bool = False
+    reject_failed: str = ""
     retired: dict[str, int] = Field(default_factory=dict)
 
 

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from botocore.exceptions import ClientError
+
 from bakeroll.core.aws import Clients
+from bakeroll.core.errors import FleetError, GroupMissingError
 from bakeroll.core.layers import images
-from bakeroll.core.rollout.journal import Journal, Ledger, Rollback
-from bakeroll.core.rollout.rollback.target import describe_or_none, image_of, points_at, target_of
+from bakeroll.core.rollout import fleet as fleets
+from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger, Rollback
+from bakeroll.core.rollout.rollback.target import Target, image_of, points_at, target_of
 from bakeroll.core.steps import Act, Decision, Done
 
 
@@ -38,13 +42,15 @@ class BeginRollback:
             return Done(nothing)
         if rollback is None:
             return Act("note the intent: roll back", lambda: self._intend(journal))
-        if rollback.reject and not rollback.rejected:
+        if rollback.reject and not (rollback.rejected or rollback.reject_failed):
             return Act(f"reject image {journal.image_id}", lambda: self._reject(journal))
         names = {name: target_of(record) for name, record in journal.fleets.items()}
         back = ", ".join(f"{name} to {target}" for name, target in names.items() if target)
+        failed = rollback.reject_failed
+        later = f"; the image is to be rejected in the end, as that failed: {failed}" if failed else ""
         return Done(
             f"{self._environment} is rolled back ({back or 'no fleet has anything to go back to'}), "
-            f"because: {rollback.cause}",
+            f"because: {rollback.cause}{later}",
             {"cause": rollback.cause, "fleets": [name for name, target in names.items() if target]},
         )
 
@@ -77,27 +83,52 @@ class BeginRollback:
         """Tell whether the image was tried: some group was moved to it, and did not run it before."""
         moved = False
         for name, record in journal.fleets.items():
-            fleet, target = describe_or_none(self._clients, name, record), target_of(record)
+            target = target_of(record)
             if target and image_of(self._clients, target) == journal.image_id:
                 return False  # what ran before is this very image: something else was changed
-            moved = moved or (fleet is not None and (target is None or not points_at(fleet, target)))
+            moved = moved or self._moved(name, record, target)
         return moved and journal.image_id is not None
 
+    def _moved(self, name: str, record: FleetRecord, target: Target | None) -> bool:
+        try:
+            fleet = fleets.describe(self._clients, name, record.group)
+        except GroupMissingError:
+            return False
+        except FleetError:
+            return True  # `begin` could read it: so it is this deployment that made it what it is
+        return target is None or not points_at(fleet, target)
+
     def _reject(self, journal: Journal) -> None:
-        reject(self._clients, self._ledger, self._environment, journal)
+        """Reject the image; one that cannot be tagged now holds nothing up, and is tagged in the end."""
+        self._ledger.read()
+        try:
+            tag_rejected(self._clients, self._environment, journal)
+        except ClientError as error:
+            note(self._ledger, {"reject_failed": str(error)})
+        else:
+            note(self._ledger, {"rejected": True})
 
 
 def reject(clients: Clients, ledger: Ledger, environment: str, journal: Journal) -> None:
     """Tag the image of our journal as rejected, and note that."""
     ledger.read()
+    tag_rejected(clients, environment, journal)
+    note(ledger, {"rejected": True})
+
+
+def tag_rejected(clients: Clients, environment: str, journal: Journal) -> None:
+    """Tag the journal's image; one that is gone already cannot be deployed again."""
     image = images.get(clients.ec2, journal.image_id or "")
-    if image is not None:  # one that is gone already cannot be deployed again
+    if image is not None:
         images.mark(clients.ec2, image.id, environment, images.REJECTED)
+
+
+def note(ledger: Ledger, update: dict[str, object]) -> None:
+    """Write down what became of the rollback in our journal."""
 
     def noted(current: Journal) -> Journal:
         if current.rollback is None:
             return current
-        done = current.rollback.model_copy(update={"rejected": True})
-        return current.model_copy(update={"rollback": done})
+        return current.model_copy(update={"rollback": current.rollback.model_copy(update=update)})
 
     ledger.update(noted)

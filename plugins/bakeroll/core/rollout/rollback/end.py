@@ -7,6 +7,7 @@ from bakeroll.core.errors import BakerollError
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger, releases
+from bakeroll.core.rollout.rollback.begin import reject
 from bakeroll.core.rollout.rollback.target import points_at, target_of
 
 FORWARD_AGAIN = (
@@ -62,9 +63,12 @@ def end(clients: Clients, ledger: Ledger, bucket: str) -> str:
     journal = ledger.peek()
     if journal is None or journal.rollback is None or journal.owner != ledger.owner:
         return "the rollback has ended already"  # by an earlier try of this task
-    rollback = journal.rollback
+    cause = journal.rollback.cause
+    if journal.rollback.reject and not journal.rollback.rejected:
+        reject(clients, ledger, journal.environment, journal)
+        journal = ledger.read()
     said = [*_results(clients, journal), _image(journal), FORWARD_AGAIN]
-    facts = {"outcome": "rolled back", "cause": rollback.cause, "fleets": describe(clients, journal)}
+    facts = {"outcome": "rolled back", "cause": cause, "fleets": describe(clients, journal)}
     releases.record(clients.s3, bucket, journal, facts, kind="rolled-back")
     raised = [name for name, record in journal.fleets.items() if record.before]
     if raised:
@@ -74,7 +78,7 @@ def end(clients: Clients, ledger: Ledger, bucket: str) -> str:
         )
     else:
         ledger.close()
-    return f"{journal.environment}: {'; '.join(said)}; the cause: {rollback.cause}"
+    return f"{journal.environment}: {'; '.join(said)}; the cause: {cause}"
 
 
 def _results(clients: Clients, journal: Journal) -> list[str]:

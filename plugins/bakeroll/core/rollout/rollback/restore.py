@@ -43,7 +43,7 @@ class Restore(BackStep, RaisingStep):
         try:
             return self._restore()
         except PointedElsewhereError as found:
-            return self._point(found.fleet, found.target)
+            return self._point(found)
 
     def _restore(self) -> Decision:
         fleet, record = self._picture()
@@ -70,20 +70,20 @@ class Restore(BackStep, RaisingStep):
             self._clients, self._ledger, self._name, wave=self._wave, timeout=timeout, held=self._held
         )
 
-    def _point(self, fleet: Fleet, target: Target) -> Act:
-        if image_of(self._clients, target) is None:
+    def _point(self, found: PointedElsewhereError) -> Act:
+        if image_of(self._clients, found.target) is None:
             raise RollbackError(
-                f"fleet {fleet.name}: {target}, which ran before, has been deleted: there is nothing to "
-                "go back to"
+                f"fleet {self._name}: {found.target}, which ran before, has been deleted: there is nothing "
+                "to go back to"
             )
         return Act(
-            f"point {fleet.group} back at {target}, from version {fleet.template_version}",
-            lambda: self._point_at(fleet, target),
+            f"point {found.group} back at {found.target}: {found}",
+            lambda: self._point_at(found.group, found.target),
         )
 
-    def _point_at(self, fleet: Fleet, target: Target) -> None:
+    def _point_at(self, group: str, target: Target) -> None:
         self._ledger.read()
-        point(self._clients, fleet, target)
+        point(self._clients, self._name, group, target)
 
     def _unapplied(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act | Wait | None:
         """Take a raise for done that was cut off while AWS did it; drop one for the new version.

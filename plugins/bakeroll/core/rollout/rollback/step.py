@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from bakeroll.core.errors import FleetError, GroupMissingError
 from bakeroll.core.rollout.drains import OnFailure
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Journal
-from bakeroll.core.rollout.rollback.target import Target, points_at, target_of
+from bakeroll.core.rollout.rollback.target import Target, named_by, points_at, target_of
 from bakeroll.core.rollout.waves import FleetStep
 
 ALL = "100%"
@@ -16,13 +17,14 @@ ALL = "100%"
 class PointedElsewhereError(Exception):
     """A group does not launch what ran before; that is mended, or AWS shows the group as it was.
 
-    :ivar fleet: the picture that shows it.
-    :ivar target: what the group has to launch.
+    :param group: name of the group.
+    :param launches: what it launches, or would.
+    :ivar target: what it has to launch.
     """
 
-    def __init__(self, fleet: Fleet, target: Target) -> None:
-        super().__init__(f"{fleet.group} launches version {fleet.template_version}, not {target}")
-        self.fleet = fleet
+    def __init__(self, group: str, launches: Target | None, target: Target) -> None:
+        super().__init__(f"{group} launches {launches or 'from no launch template'}, not {target}")
+        self.group = group
         self.target = target
 
 
@@ -46,6 +48,22 @@ class BackStep(FleetStep):
     def _deadline(self, step: str) -> float:
         return self._ledger.deadline(self._name, deadline_name(step), self._timeout)
 
+    def _picture(self) -> tuple[Fleet, FleetRecord]:
+        """Take a picture; a group that cannot be read is to be pointed back if it launches something else."""
+        try:
+            return super()._picture()
+        except GroupMissingError:
+            raise
+        except FleetError as error:
+            record = self._ledger.read().fleets.get(self._name)
+            target = target_of(record) if record else None
+            if record is None or target is None:
+                raise
+            launches = named_by(self._clients, self._name, record.group)
+            if launches == target:
+                raise
+            raise PointedElsewhereError(record.group, launches, target) from error
+
     def _check_target(self, fleet: Fleet, record: FleetRecord, journal: Journal) -> None:  # noqa: ARG002
         """Make sure that the group launches what ran before: what is current else is what has to go.
 
@@ -53,7 +71,8 @@ class BackStep(FleetStep):
         """
         target = target_of(record)
         if target and not points_at(fleet, target):
-            raise PointedElsewhereError(fleet, target)
+            launches = Target(fleet.template_id, fleet.template_version)
+            raise PointedElsewhereError(fleet.group, launches, target)
 
     def _share(self, record: FleetRecord) -> str:  # noqa: ARG002
         return ALL

@@ -10,7 +10,6 @@ from botocore.exceptions import ClientError
 
 from bakeroll.core.aws import Clients, error_code
 from bakeroll.core.errors import GroupMissingError
-from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout import shapes
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord
@@ -82,14 +81,28 @@ def image_of(clients: Clients, target: Target) -> str | None:
     return str(versions[0]["LaunchTemplateData"].get("ImageId", "")) if versions else None
 
 
-def point(clients: Clients, fleet: Fleet, target: Target) -> None:
-    """Have a fleet's group launch from a version; a mixed instances policy stays what it is besides.
+def named_by(clients: Clients, name: str, group: str) -> Target | None:
+    """Return what a group names to launch from, be it there or not; None if that is no launch template.
+
+    :param name: the fleet's name, for the message.
+    """
+    named = shapes.named(_group(clients, name, group))
+    if named is None:
+        return None
+    return Target(named.get("LaunchTemplateId", ""), named.get("Version", "$Default"))
+
+
+def point(clients: Clients, name: str, group: str, target: Target) -> None:
+    """Have a group launch from a version; a mixed instances policy stays what it is besides.
 
     A group that launches from ``$Latest`` or ``$Default`` launches from the number from then on.
+
+    :param name: the fleet's name, for the message.
     """
-    asg = _group(clients, fleet.name, fleet.group)
-    change: dict[str, Any] = shapes.pointed_at(asg, target.version, template_id=target.template_id)
-    clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=fleet.group, **change)
+    change: dict[str, Any] = shapes.pointed_at(
+        _group(clients, name, group), target.version, template_id=target.template_id
+    )
+    clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=group, **change)
 
 
 def _group(clients: Clients, name: str, group: str) -> AutoScalingGroupTypeDef:
@@ -102,11 +115,3 @@ def _group(clients: Clients, name: str, group: str) -> AutoScalingGroupTypeDef:
 def points_at(fleet: Fleet, target: Target) -> bool:
     """Tell whether a group launches from a version."""
     return (fleet.template_id, fleet.template_version) == (target.template_id, target.version)
-
-
-def describe_or_none(clients: Clients, name: str, record: FleetRecord) -> Fleet | None:
-    """Return a picture of a fleet; None if its group is gone."""
-    try:
-        return fleets.describe(clients, name, record.group)
-    except GroupMissingError:
-        return None
