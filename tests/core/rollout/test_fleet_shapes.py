@@ -8,6 +8,8 @@ import pytest
 
 from bakeroll.core.errors import PreflightError
 from bakeroll.core.rollout import preflight, shapes
+from bakeroll.core.rollout.begin import unsettled
+from bakeroll.core.rollout.waves import Settle
 from tests.core.rollout.harness import World, wired_world, world
 from tests.fleets import new_version
 
@@ -135,6 +137,55 @@ def test_one_that_comes_back_from_standby_in_the_middle_is_replaced_too() -> Non
     w.settle()
     assert w.picture().find(aside) is None
     assert w.picture().ready_current == w.picture().desired == 3
+
+
+def with_one_aside() -> tuple[World, str]:
+    """Make a fleet of three of which a person has put one into Standby, and deploy to it."""
+    w = world(3, maximum=8)
+    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=w.made.group, MinSize=2)
+    aside = w.picture().counted[0].instance_id
+    w.clients.autoscaling.enter_standby(
+        AutoScalingGroupName=w.made.group, InstanceIds=[aside], ShouldDecrementDesiredCapacity=True
+    )
+    w.settle()
+    w.floor = 2
+    w.release()
+    return w, aside
+
+
+def returns(w: World, aside: str) -> None:
+    w.clients.autoscaling.exit_standby(AutoScalingGroupName=w.made.group, InstanceIds=[aside])
+    w.settle()
+
+
+def test_one_that_comes_back_from_standby_while_the_last_old_ones_go_is_replaced_too() -> None:
+    w, aside = with_one_aside()
+
+    def back(at: World) -> None:
+        if sum(line.startswith("terminate i-") for line in at.log) == 2:
+            at.on_pass = None
+            returns(at, aside)
+
+    w.on_pass = back
+    w.roll()
+    w.settle()
+    assert w.picture().find(aside) is None
+    assert w.picture().ready_current == w.picture().desired == 3
+    assert (w.picture().minimum, w.picture().maximum) == (2, 8)
+
+
+@pytest.mark.parametrize("given_back", [False, True])
+def test_one_that_comes_back_from_standby_when_all_is_over_is_left_to_the_next_run(given_back: bool) -> None:
+    w, aside = with_one_aside()
+    w.roll_wave(1)
+    step = w.step(Settle)
+    while given_back and w.record().before:
+        step.look().perform()
+    returns(w, aside)
+    w.run(step)
+    assert f"{aside} came back from Standby: the next run replaces it" in w.log[-1]
+    assert (w.picture().minimum, w.picture().maximum, w.picture().desired) == (2, 8, 3)
+    assert unsettled(w.clients, w.ledger.read()) == ["web: 1 of 3 instances are not current"]
 
 
 @pytest.mark.parametrize("new_too", [False, True])

@@ -247,6 +247,16 @@ def astray(fleet: Fleet, surge: Surge) -> list[str]:
     return [one.instance_id for one in fleet.current if one.instance_id in meant]
 
 
+def came_back(fleet: Fleet, record: FleetRecord) -> list[str]:
+    """Return old instances that were there before and are no rollout's victims: a person had put them aside.
+
+    In Standby they counted for nothing, so nothing was raised in their place.
+    """
+    stood = record.before.standing if record.before else record.stood
+    known = set(stood).difference(record.retired)
+    return [one.instance_id for one in fleet.old if one.instance_id in known]
+
+
 def gone(fleet: Fleet, record: FleetRecord, wave: int) -> list[str]:
     """Return what this rollout retired, and what no longer counts: what the wave has to see drained.
 

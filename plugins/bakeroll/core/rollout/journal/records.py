@@ -146,6 +146,8 @@ class FleetRecord(_Record):
     launch_held: bool = False
     """Whether a rollback suspends the group's Launch process, or is about to."""
     before: Before | None = None
+    stood: tuple[str, ...] = ()
+    """The instances that there were before, once everything is given back."""
     surge: Surge | None = None
     retired: tuple[str, ...] = ()
     """All instances that this rollout terminated, in the order of its intents: one that an earlier run did

@@ -8,6 +8,7 @@ from bakeroll.core.aws import error_code, error_text
 from bakeroll.core.errors import CapacityError, FleetError
 from bakeroll.core.rollout.capacity import (
     astray,
+    came_back,
     gone,
     live_target,
     lowered,
@@ -137,7 +138,9 @@ class Retire(RaisingStep):
         if excess <= 0:
             return self._done(fleet, record)
         left = surge_left(fleet, record)
-        if surge.outbid and left == 0 and (act := self._more(fleet, record)):
+        # What was raised for the others is used up, or somebody's minimum took it.
+        unforeseen = not overhang(fleet) and len(came_back(fleet, record)) == len(fleet.old)
+        if left == 0 and (surge.outbid or unforeseen) and (act := self._more(fleet, record)):
             return act
         beyond = 0 if left else overhang(fleet)
         if left + beyond == 0:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bakeroll.core.errors import FleetError
-from bakeroll.core.rollout.capacity import REBALANCE, owns_sizes, sizes_after, surge_left
+from bakeroll.core.rollout.capacity import REBALANCE, came_back, owns_sizes, sizes_after, surge_left
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import Before, FleetRecord
 from bakeroll.core.rollout.waves.step import FleetStep
@@ -19,7 +19,8 @@ class Settle(FleetStep):
     def _look(self) -> Decision:
         """Decide what is still to be given back, then whether the fleet is as it should be."""
         fleet, record = self._picture()
-        if fleet.old:
+        late = came_back(fleet, record)
+        if len(fleet.old) > len(late):
             self._check_waves(record)
             raise FleetError(
                 f"fleet {fleet.name}: {len(fleet.old)} of {len(fleet.counted)} instances are not current "
@@ -27,9 +28,10 @@ class Settle(FleetStep):
             )
         if record.before:
             return self._give_back(fleet, record, record.before)
-        if fleet.ready_current >= fleet.desired:
+        if fleet.ready_current >= fleet.desired - len(late):
+            more = f"; {', '.join(late)} came back from Standby: the next run replaces it" if late else ""
             return Done(
-                f"all {fleet.ready_current} instances of {fleet.group} are current and healthy",
+                f"all {fleet.ready_current} instances of {fleet.group} are current and healthy{more}",
                 {
                     "instances": [one.instance_id for one in fleet.current],
                     "retired": list(record.went),
@@ -103,6 +105,8 @@ class Settle(FleetStep):
             )
 
     def _forget(self) -> None:
-        self._ledger.update_fleet(
-            self._name, lambda record: record.model_copy(update={"surge": None, "before": None})
-        )
+        def forgotten(record: FleetRecord) -> FleetRecord:
+            stood = record.before.standing if record.before else record.stood
+            return record.model_copy(update={"surge": None, "before": None, "stood": stood})
+
+        self._ledger.update_fleet(self._name, forgotten)
