@@ -215,7 +215,11 @@ class Ledger:
         """
 
         def without(record: FleetRecord) -> FleetRecord:
-            left = {name: when for name, when in record.deadlines.items() if name != step}
+            left = {
+                name: when
+                for name, when in record.deadlines.items()
+                if name != step and not name.startswith(f"{step}.")
+            }
             watched = record.gate and deadline_name(record.gate.wave, "gate") == step
             gate = None if watched else record.gate
             return record.model_copy(update={"deadlines": left, "gate": gate})

@@ -61,6 +61,11 @@ class Surge(_Record):
     withdrawn: int = 0
     at: float = 0.0
 
+    @property
+    def live(self) -> int:
+        """The live target when the raise was noted; the minimum was lowered for each that retires since."""
+        return max(0, self.minimum + len(self.retiring) - self.amount)
+
     def owns(self, minimum: int) -> bool:
         """Tell whether a MinSize is one that we set or found, and not somebody else's since."""
         return minimum in {self.minimum, self.previous}

@@ -204,7 +204,7 @@ class _Remove(BackStep, Retire):
             }
         )
         retired = (*record.retired, *names)
-        self._change(surge, {"surge": changed, "retired": retired})
+        self._change(surge, {"surge": changed, "retired": retired}, renews="retire")
 
 
 class SettleBack(BackStep, Settle):

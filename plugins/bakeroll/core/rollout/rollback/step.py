@@ -45,8 +45,8 @@ def deadline_names(kind: str) -> list[str]:
 class BackStep(FleetStep):
     """A step of one fleet's rollback."""
 
-    def _deadline(self, step: str) -> float:
-        return self._ledger.deadline(self._name, deadline_name(step), self._timeout)
+    def _deadline_name(self, step: str) -> str:
+        return deadline_name(step)
 
     def _picture(self) -> tuple[Fleet, FleetRecord]:
         """Take a picture; a group that cannot be read is to be pointed back if it launches something else."""

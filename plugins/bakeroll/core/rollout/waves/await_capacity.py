@@ -26,6 +26,9 @@ class AwaitCapacity(FleetStep):
         if fleet.ready_current >= wanted:
             return Done(f"{fleet.ready_current} of {wanted} {self.what_serves} in service and healthy")
         deadline = self._deadline("await_capacity")
+        if record.surge and fleet.ready_current >= share_of(record.surge.live, self._share(record)) < wanted:
+            # What was raised serves: what somebody added since has a time of its own.
+            deadline = max(deadline, self._deadline(f"await_capacity.{wanted}"))
         launches = health.failed_launches(
             self._clients.autoscaling, fleet.group, since=deadline - self._timeout
         )

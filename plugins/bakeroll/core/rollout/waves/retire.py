@@ -191,7 +191,7 @@ class Retire(RaisingStep):
         sizes = lowered(surge, len(names)) if lowers else {}
         changed = surge.model_copy(update={"retiring": (*surge.retiring, *names), **sizes})
         retired = (*record.retired, *names)
-        self._change(surge, {"surge": changed, "retired": retired})
+        self._change(surge, {"surge": changed, "retired": retired}, renews="retire")
 
     def _keep(self, fleet: Fleet, surge: Surge, strays: list[str]) -> None:
         kept = surge.model_copy(

@@ -110,17 +110,28 @@ class FleetStep(ABC):
         return record.replaces or ()
 
     def _deadline(self, step: str) -> float:
-        return self._ledger.deadline(self._name, deadline_name(self._wave, step), self._timeout)
+        return self._ledger.deadline(self._name, self._deadline_name(step), self._timeout)
 
-    def _change(self, expected: Surge | None, update: dict[str, object]) -> None:
-        """Change the fleet's record, unless another attempt of this run was quicker: then look again."""
+    def _deadline_name(self, step: str) -> str:
+        return deadline_name(self._wave, step)
+
+    def _change(self, expected: Surge | None, update: dict[str, object], *, renews: str = "") -> None:
+        """Change the fleet's record, unless another attempt of this run was quicker: then look again.
+
+        :param renews: a step whose time begins anew at its next wait, as it got on.
+        """
         surge = update.get("surge")
         if isinstance(surge, Surge):
             update = {**update, "surge": surge.model_copy(update={"at": self._ledger.now()})}
-        self._ledger.update_fleet(
-            self._name,
-            lambda record: record.model_copy(update=update) if record.surge == expected else record,
-        )
+        renewed = self._deadline_name(renews)
+
+        def changed(record: FleetRecord) -> FleetRecord:
+            if record.surge != expected:
+                return record
+            left = {name: when for name, when in record.deadlines.items() if name != renewed}
+            return record.model_copy(update={**update, "deadlines": left})
+
+        self._ledger.update_fleet(self._name, changed)
 
     def _stamp(self) -> None:
         """Note that sizes are changed now; with that the journal is seen to be ours still."""
