@@ -46,7 +46,13 @@ def finish_earlier(clients: Clients, ledger: Ledger, bucket: str) -> str | None:
     if journal.release is None:
         return None
     key = _finish(clients, bucket, journal, journal.release)
-    begun = {"image_id": None, "apply_epoch": None, "applied_at": None, "release": None, "fleets": {}}
+    begun: dict[str, object] = {
+        "image_id": None,
+        "apply_epoch": None,
+        "applied_at": None,
+        "release": None,
+        "fleets": {},
+    }
     ledger.update(lambda current: current.model_copy(update=begun))
     return key
 
