@@ -11,7 +11,7 @@ from bakeroll.core import config
 from bakeroll.core.errors import CapacityError, JournalError
 from bakeroll.core.layers import images
 from bakeroll.core.rollout import begin, release
-from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger
+from bakeroll.core.rollout.journal import LEASE_SECONDS, Ledger, report
 from bakeroll.core.rollout.rollback import BeginRollback, Restore, SettleBack, end
 from bakeroll.core.rollout.waves import AwaitCapacity, ScaleOut
 from bakeroll.core.terraform import FleetOutput
@@ -143,3 +143,13 @@ def test_nothing_is_released_before_something_was_applied():
     w = world(2)
     with pytest.raises(JournalError, match="start a new run"):
         release.release(w.clients, w.ledger, BUCKET, {"fleets": FLEETS})
+
+
+def test_a_journal_that_holds_a_release_is_not_ended_by_hand():
+    w = world(2)
+    rolled(w)
+    release.release(w.clients, w.ledger, BUCKET, {"fleets": FLEETS})
+    journal = w.ledger.read()
+    now = journal.lease_until + 1
+    assert any("released      by dag/run-1" in line for line in report.lines(journal, {}, now))
+    assert any("a new run does it" in line for line in report.hindrances(journal, {}, now))

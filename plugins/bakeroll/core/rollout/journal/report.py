@@ -45,6 +45,10 @@ def hindrances(journal: Journal, states: Mapping[str, str], now: float) -> list[
         found.append(f"{journal.owner} waits for a person's approval, until {_moment(journal.waits_until)}")
     if journal.image_id and any(record.template_before for record in journal.fleets.values()):
         found.append(f"image {journal.image_id} was being applied, and only here it is known what ran before")
+    if journal.release:
+        found.append(
+            f"the release of {journal.release.run} may not be recorded yet, which a new run finishes"
+        )
     for name, record in journal.fleets.items():
         if record.surge:
             found.append(f"capacity of fleet {name} is raised by {record.surge.amount}, to be given back")
@@ -82,6 +86,7 @@ def lines(journal: Journal, states: Mapping[str, str], now: float) -> list[str]:
         "opened": f"{_moment(journal.opened_at)}, {_span(now - journal.opened_at)} ago",
         "image": journal.image_id,
         "waits": f"for approval, until {_moment(journal.waits_until)}" if journal.waits_until else None,
+        "released": f"by {journal.release.run}, all fleets verified" if journal.release else None,
         **_others(journal, _JOURNAL_SAID),
     }
     found = [_line("", name, value) for name, value in facts.items() if value]
@@ -143,13 +148,14 @@ _JOURNAL_SAID = frozenset(
         "opened_at",
         "image_id",
         "waits_until",
+        "release",
         "fleets",
     }
 )
 _FLEET_SAID = frozenset(
     {
         *("group", "launch_template_id", "termination_hook", "drain_document", "waves", "template_before"),
-        *("before", "surge", "retired", "lost", "retained", "deadlines"),
+        *("stood", "before", "surge", "retired", "lost", "retained", "deadlines"),
     }
 )
 
