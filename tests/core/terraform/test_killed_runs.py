@@ -247,7 +247,7 @@ def test_what_is_left_of_a_stale_plan_is_applied_and_nothing_else(world: World) 
     (world.root / "main.tf").write_text(CONFIGURATION + 'resource "terraform_data" "theirs" {}')
     world.terraform().apply(world.plan("theirs"))
     with pytest.raises(
-        StalePlanError, match=r"would also delete terraform_data\.theirs, which nobody was shown"
+        StalePlanError, match=r"would also delete terraform_data\.theirs, which .* shown; start a new run"
     ):
         world.apply(location)
     assert world.lock() is None

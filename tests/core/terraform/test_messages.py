@@ -67,6 +67,7 @@ def test_a_lock_that_cannot_be_made_says_what_terraform_said() -> None:
 def test_a_stale_plan_is_told_apart() -> None:
     error = messages.error_of("test", "terraform apply", [diagnostic("Saved plan is stale")], "")
     assert isinstance(error, StalePlanError)
+    assert str(error).endswith("start a new run, which makes a new one"), "this one is rolled back"
 
 
 def test_the_first_error_counts_and_warnings_do_not() -> None:
@@ -102,6 +103,6 @@ def test_a_name_that_is_taken_says_how_to_take_the_resource_in() -> None:
     error = messages.error_of("test", "terraform apply", [message], "")
     assert isinstance(error, PlanError)
     assert str(error).endswith(
-        "`terraform import` it as module.load_balancer.aws_lb.this or delete it, then clear this task"
+        "`terraform import` it as module.load_balancer.aws_lb.this or delete it, then start a new run"
     )
     assert "import" not in str(messages.error_of("test", "terraform plan", [message], ""))

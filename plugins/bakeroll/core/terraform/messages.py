@@ -102,7 +102,7 @@ def error_of(environment: str, command: str, messages: Sequence[Message], last_l
         if diagnostic.summary == STALE:
             return StalePlanError(
                 f"{environment}: the saved plan is stale, the state was changed after it was made; "
-                "clear the task `plan`, which makes a new one"
+                "start a new run, which makes a new one"
             )
     if not errors:
         return PlanError(
@@ -113,7 +113,7 @@ def error_of(environment: str, command: str, messages: Sequence[Message], last_l
     if there and command.endswith(" apply"):
         return PlanError(
             f"{environment}: {command} failed: {there.line()}{more}; if an apply that was killed made it, "
-            f"`terraform import` it as {there.address or 'its address'} or delete it, then clear this task"
+            f"`terraform import` it as {there.address or 'its address'} or delete it, then start a new run"
         )
     return PlanError(f"{environment}: {command} failed: {errors[0].line()}{more}; see the task's log")
 

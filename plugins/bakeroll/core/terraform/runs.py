@@ -177,7 +177,7 @@ class Terraform:
         if added := renewal.additions(shown, renewed):
             raise StalePlanError(
                 f"{self._environment}: the saved plan is stale, and a new one would also {', '.join(added)}, "
-                "which nobody was shown; clear the task `plan` to see the new plan, and go on from there"
+                "which nobody was shown; start a new run, which shows the new plan"
             )
 
     def _applied(self, commands: Commands, copy: Workspace, file: str, locking: str) -> dict[str, Any]:

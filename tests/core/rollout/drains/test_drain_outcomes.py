@@ -391,3 +391,17 @@ def test_a_hook_that_is_gone_is_an_error_with_the_next_step():
     )
     with pytest.raises(DrainError, match="has no lifecycle hook drain; apply Terraform"):
         wait.keep_alive()
+
+
+@pytest.mark.parametrize(
+    ("wave", "then"),
+    [(1, "then start a new run: this one is rolled back"), (0, "then clear this task")],
+    ids=["forward", "in a rollback"],
+)
+def test_a_drain_that_comes_to_no_end_says_what_can_be_done_then(wave, then):
+    w, ids = retired()
+    behave(w, ids, command_seconds=100)
+    w.ledger.deadline("web", f"wave_{wave}.drain", 0)
+    step = w.drain(ids, wave=wave)
+    with pytest.raises(DrainError, match=f"still not drained and gone: .*, {then}$"):
+        w.run(step)

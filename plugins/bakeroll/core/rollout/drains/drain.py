@@ -32,7 +32,7 @@ class Drain(Emptying):
     """Drain up to 50 instances that were retired.
 
     :param ledger: the journal, which says what the fleet is and that this run may act.
-    :param wave: the wave, counted from 1.
+    :param wave: the wave, counted from 1; 0 in a rollback.
     """
 
     def __init__(
@@ -219,7 +219,7 @@ class Drain(Emptying):
         if self._ledger.now() >= deadline:
             raise DrainError(
                 f"fleet {self._name}: after {seconds:.0f} s still not drained and gone: {stages}; look at "
-                "the scaling activities of the group, then clear this task"
+                f"the scaling activities of the group, {self._then()}"
             )
         counted = Counter(self._stage(one, state, picture) for one, state in left.items())
         words = "".join(f", {count} {stage}" for stage, count in sorted(counted.items()))
@@ -229,6 +229,10 @@ class Drain(Emptying):
             f"{passed} s of {seconds:.0f} s",
             lambda: self._keep_alive(record, picture.held()),
         )
+
+    def _then(self) -> str:
+        """Say what a person does next: going forward, this very failure begins a rollback."""
+        return "then start a new run: this one is rolled back" if self._wave else "then clear this task"
 
     def _stage(self, instance_id: str, state: str, picture: Picture) -> str:
         if state != HELD or instance_id in self._completed:
