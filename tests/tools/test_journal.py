@@ -80,6 +80,15 @@ def test_a_rollout_that_is_over_leaves_a_release() -> None:
     assert end(w) == "production: no rollout is open"
 
 
+def test_a_release_that_was_rolled_back_is_not_taken_for_one() -> None:
+    w = world()
+    w.release()
+    rolled_back = {"outcome": "rolled back"}
+    releases.record(w.clients.s3, BUCKET, w.ledger.read(), rolled_back, kind="rolled-back")
+    w.ledger.close()
+    assert said(w).endswith("dag/run-1  (rolled back)")
+
+
 def test_a_journal_with_nothing_open_ends_when_its_owner_is_silent() -> None:
     w = world()
     with pytest.raises(JournalError, match=r"dag/run-1 is at work: its lease runs for 60 s more"):

@@ -106,7 +106,8 @@ def release_lines(releases: Iterable[Mapping[str, Any]]) -> list[str]:
     for one in releases:
         opened = str(one["key"]).rpartition("/")[2][: len("2026-01-01T00-00-00Z")]
         retired = sum(len(ids) for ids in one.get("retired", {}).values())
-        found.append(f"  {opened}  {one.get('image_id')}  {retired} replaced  {one.get('run')}")
+        outcome = f"  ({one['outcome']})" if "outcome" in one else ""
+        found.append(f"  {opened}  {one.get('image_id')}  {retired} replaced  {one.get('run')}{outcome}")
     return found
 
 
