@@ -7,7 +7,7 @@
 | `rebuild` | bake this layer although nothing changed, and all that are built on it |
 | `application_ref` | deploy this branch, tag or commit instead of the environment's |
 | `ami_id` | deploy this existing application image, bake nothing |
-| `pause` | ask a person after each wave whether to go on |
+| `pause` | ask a person between waves whether to go on; a fleet with one wave has no such moment |
 | `replace` | replace every instance that is there when the run begins, though nothing changed |
 | `allow_destroy` | let the plan destroy or replace what serves |
 | `deploy_rejected` | deploy an image although it was rejected here |
@@ -15,21 +15,21 @@
 
 **Triage.** The note of a red run says in one sentence why. There are two kinds:
 
-* It failed before `apply` began: nothing was changed. Mend the cause, then clear the red task or start a new
-  run.
-* It failed at `apply` or later: the group `rollback` brings back what ran before, and rejects the image. Its
-  `close` says so; the task that failed has the evidence, in its log and in its XCom `evidence`. The same
-  content is not deployed again until it changes or `deploy_rejected` is set. If a task of `rollback` is red
-  too, its last line says what state the fleets are in: mend that and clear it, or start a new run, which goes
-  on with the rollback; one with `abandon_rollback` deploys in its place.
+* The group `rollback` is skipped: it failed before `apply` changed anything. Mend the cause, then clear the
+  red task or start a new run.
+* It failed at `apply` or later: `rollback` brings back what ran before, and rejects the image. Its `close`
+  says so; the task that failed has the evidence, in its log and its XCom `evidence`. Start a new run, which
+  reuses what is baked: a task that is cleared finds no journal any more. The same content is not deployed
+  until it changes or `deploy_rejected` is set. If a task of `rollback` is red too, its last line says what
+  state the fleets are in: mend that and clear it, or start a new run, which goes on with the rollback.
 
-A run that was cut off or marked failed leaves its journal: the next one goes on where it was. A task that is
-cleared looks at what is done and does the rest.
+A run that was cut off or marked failed leaves its journal: the next goes on where it was. To stop a rollout
+and have it rolled back, mark a task failed, not the run. docs/rollback.md, docs/runs.md.
 
 * `begin`: another run holds the journal, or has left a rollback that this one finishes; the message says so.
 * `bake_*`: Packer's and Ansible's output is in the log, the failing task last.
-* `plan`, `apply`: Terraform's own diagnostics; a foreign lock is named with its holder. Clear an `apply`
-  that was cut off: what is left of its plan is applied. If there is more to do, that is named: clear `plan`.
+* `plan`, `apply`: Terraform's own diagnostics; a foreign lock is named with its holder. An `apply` that
+  was cut off and is tried again applies what is left of its plan. If there is more to do, that is named.
 * `await_capacity`: AWS's reason (scaling activity, target health, console output). Old instances serve on.
 * `gate`: what a new instance, an alarm or the application said against the version. Old instances serve on.
 * `proceed`: a person aborted between two waves, or did not answer within a day.
@@ -68,7 +68,7 @@ PARAMS = {
         pattern="^ami-[0-9a-f]+$",
         description="Deploy this image, bake nothing.",
     ),
-    "pause": Param(False, type="boolean", description="Ask a person after each wave whether to go on."),
+    "pause": Param(False, type="boolean", description="Ask a person between waves whether to go on."),
     "replace": Param(False, type="boolean", description="Replace all instances, though nothing changed."),
     "allow_destroy": Param(False, type="boolean", description="Let the plan destroy or replace what serves."),
     "deploy_rejected": Param(False, type="boolean", description="Deploy an image that was rejected here."),

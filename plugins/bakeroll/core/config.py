@@ -175,7 +175,8 @@ class Environment(_Model):
         min_length=1, description="The Auto Scaling groups by name, as Terraform's output `fleets` has them."
     )
     approval: bool = Field(
-        default=False, description="Whether a person approves the plan before it is applied."
+        default=False,
+        description="Whether a person approves the plan before it is applied. See docs/runs.md.",
     )
 
 

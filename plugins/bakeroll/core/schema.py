@@ -25,12 +25,16 @@ PAGE = REPOSITORY / "docs" / "environment.md"
 INTRODUCTION = """# Environment files
 
 One file an environment: `dags/environments/<name>.yaml`; its DAGs are `rolling_deployment_<name>` and, for
-[drains outside deployments](drains.md), `drain_terminating_<name>`. A name has small letters, digits and `_`.
+[drains outside deployments](drains.md), `drain_terminating_<name>`. A name has small letters, digits and `_`,
+32 at most, a letter first, no `_` last. It is not `sg`, `access` or `network` and does not begin with `aws`,
+`amazon`, `amzn`, `internal_` or `sg_`: AWS or Terraform's states have these.
+
 An unknown key, a wrong type or an impossible value is refused in one line that names file, key, value and
 what was expected. It shows as an import error in the Airflow UI, and the other environments go on.
 
 Your editor checks the file too, by `dags/environments/schema.json`. Durations are a whole number and a unit:
-`30s`, `15m`, `2h`. Secrets are not written here but kept in Airflow connections.
+`30s`, `15m`, `2h`. Secrets are not written here but kept in Airflow connections. Words such as live target:
+[architecture](architecture.md#words).
 
 | key | default | meaning |
 |---|---|---|
