@@ -1,4 +1,4 @@
-# One bucket for an environment's Terraform state, plans, journal, releases and layer inputs.
+# One bucket for Terraform state, plans, journals, releases and layer inputs of an account's environments.
 
 resource "aws_s3_bucket" "this" {
   bucket = var.bucket_name
