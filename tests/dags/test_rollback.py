@@ -43,6 +43,7 @@ class Script:
 
     def __init__(self) -> None:
         self.faults: dict[str, Exception] = {}
+        self.meanwhile = {}
         self.applied = True
         self.causes: list[str] = []
 
@@ -56,6 +57,8 @@ class Script:
             operator.do_branch(context, operator.otherwise)
         if task_id == "rollback.close":
             context["ti"].xcom_push(key=ROLLBACK, value="rolled back")
+        if act := self.meanwhile.get(task_id):
+            act(context["run_id"])
         return RESULTS.get(task_id)
 
     def begin_rollback(self, operator, context):
@@ -119,6 +122,25 @@ def test_a_failure_at_apply_or_later_rolls_back_and_the_run_is_red(stored, scrip
     assert of_group(states) == {"success"}
     assert states["close"] == "upstream_failed"
     assert script.causes == ["fleet web: only 0 of 2 in service"]
+
+
+def test_a_task_that_a_person_marks_failed_rolls_back(stored, script):
+    """As a person does who wants the rollout stopped at once (docs/rollouts.md)."""
+    from airflow.api.common.mark_tasks import set_state
+    from airflow.utils.state import TaskInstanceState
+
+    task_id = "web.wave_1.await_capacity"
+
+    def mark(run_id):
+        task = stored.get_task(task_id)
+        altered = set_state(tasks=[task], run_id=run_id, state=TaskInstanceState.FAILED, commit=True)
+        assert [one.task_id for one in altered] == [task_id]
+
+    script.meanwhile["terraform.plan"] = mark
+    state, states = run(stored)
+    assert (state, states[task_id]) == ("failed", "failed")
+    assert of_group(states) == {"success"}
+    assert script.causes == [f"task {task_id} failed; its log says why"]
 
 
 @pytest.mark.parametrize("task_id", ["begin", "layers.decide", "terraform.plan"])
