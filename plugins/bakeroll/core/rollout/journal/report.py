@@ -175,7 +175,7 @@ def _way_out(journal: Journal, states: Mapping[str, str], now: float) -> list[st
     return [
         "To end it",
         "  wait for the run, or mark it failed in the UI;",
-        f"  then clear its failed task, or {run}",
+        f"  then {run}",
         "  and gives back or finishes what is open.",
         "It cannot be deleted by hand:",
         *(f"  - {reason}" for reason in against),
