@@ -151,5 +151,7 @@ def test_a_journal_that_holds_a_release_is_not_ended_by_hand():
     release.release(w.clients, w.ledger, BUCKET, {"fleets": FLEETS})
     journal = w.ledger.read()
     now = journal.lease_until + 1
-    assert any("released      by dag/run-1" in line for line in report.lines(journal, {}, now))
-    assert any("a new run does it" in line for line in report.hindrances(journal, {}, now))
+    assert any(
+        line.split()[:3] == ["released", "by", "dag/run-1,"] for line in report.lines(journal, {}, now)
+    )
+    assert any("which a new run finishes" in line for line in report.hindrances(journal, {}, now))
