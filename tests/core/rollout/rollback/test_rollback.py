@@ -573,3 +573,15 @@ def test_an_image_that_cannot_be_tagged_at_once_holds_no_rollback_up(monkeypatch
     roll_back(w)
     is_as_before(w)
     assert judged(w, bad) == "rejected"
+
+
+def test_a_group_that_is_deleted_meanwhile_keeps_no_rollback_from_its_end():
+    w = world(2)
+    healthy_release(w)
+    w.run(begin_rollback(w))
+    w.run(back(w, Restore))
+    w.run(back(w, SettleBack))
+    w.clients.autoscaling.delete_auto_scaling_group(AutoScalingGroupName="web", ForceDelete=True)
+    w.settle(600)
+    assert "there is no Auto Scaling group web" in end(w.clients, w.ledger, BUCKET)
+    assert w.ledger.peek() is None

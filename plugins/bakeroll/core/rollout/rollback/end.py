@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bakeroll.core.aws import Clients
-from bakeroll.core.errors import BakerollError
+from bakeroll.core.errors import BakerollError, GroupMissingError
 from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger, releases
@@ -85,7 +85,11 @@ def _results(clients: Clients, journal: Journal) -> list[str]:
     found = []
     for name, record in journal.fleets.items():
         target = target_of(record)
-        fleet = fleets.describe(clients, name, record.group)
+        try:
+            fleet = fleets.describe(clients, name, record.group)
+        except GroupMissingError as error:
+            found.append(str(error))
+            continue
         if target is None:
             found.append(f"{name} had nothing to go back to, {fleet.ready_count} of {fleet.desired} serve")
         else:
