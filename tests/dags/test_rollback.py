@@ -8,7 +8,6 @@ from airflow.sdk.exceptions import AirflowSkipException
 from bakeroll.core.errors import CapacityError, RolledBackError
 from bakeroll.listeners.run_note import CAUSE, ROLLBACK
 from bakeroll.operators import journal, layers, rollback, rollout, terraform
-from bakeroll.operators.failures import explained
 from bakeroll.sensors.capacity import CapacitySensor
 from bakeroll.sensors.gate import GateSensor
 
@@ -49,9 +48,8 @@ class Script:
 
     def run(self, operator, context):
         task_id = context["ti"].task_id
-        with explained(context, operator.log.error):
-            if fault := self.faults.get(task_id):
-                raise fault
+        if fault := self.faults.get(task_id):
+            raise fault
         if task_id == "layers.decide":
             context["ti"].xcom_push(key="return_value", value={})
             operator.do_branch(context, operator.otherwise)
@@ -73,15 +71,15 @@ class Script:
 def script(monkeypatch):
     made = Script()
 
-    def execute(self, context):
+    def work(self, context):
         return made.run(self, context)
 
     def begin_rollback(self, context):
         return made.begin_rollback(self, context)
 
     for operator in OPERATORS:
-        monkeypatch.setattr(operator, "execute", execute)
-    monkeypatch.setattr(rollback.BeginRollbackOperator, "execute", begin_rollback)
+        monkeypatch.setattr(operator, "work", work)
+    monkeypatch.setattr(rollback.BeginRollbackOperator, "work", begin_rollback)
     return made
 
 
@@ -97,7 +95,7 @@ def stored(bag):
 
 
 def run(dag):
-    """Run the DAG; returns the run's state, its tasks' states, and its note."""
+    """Run the DAG; returns the run's state and its tasks' states."""
     ended = dag.test()
     states = {ti.task_id: str(ti.state) for ti in ended.get_task_instances()}
     return str(ended.state), states

@@ -116,7 +116,7 @@ def test_abort_fails_and_changes_nothing(w, asked):
     _, kwargs = deferred(operator, where)
     before = w.picture()
     with pytest.raises(AbortedError, match="fleet web: ada aborted the rollout after wave 1"):
-        operator.resume(where, answered("Abort"), **kwargs)
+        operator.resume_execution("resume", {"event": answered("Abort"), **kwargs}, where)
     assert w.picture() == before
     assert "ada aborted" in pushed[CAUSE], "the rollback tells it in the run's note"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,24 @@ class DeploymentOperator(BaseOperator):
             lambda environment: AccountHook(environment).get_conn(),
         )
 
+    def execute(self, context: Context) -> Any:
+        """Do the task's work; a failure leaves its cause, wherever in it it happens."""
+        with explained(context, self.log.error, lambda: self.evidence(context)):
+            return self.work(context)
+
+    def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Context) -> Any:
+        """Go on after a deferral, which Airflow does by this method in the place of ``execute``."""
+        with explained(context, self.log.error, lambda: self.evidence(context)):
+            return super().resume_execution(next_method, next_kwargs, context)
+
+    @abstractmethod
+    def work(self, context: Context) -> Any:
+        """Do what this task is there for."""
+
+    def evidence(self, context: Context) -> Mapping[str, str]:  # noqa: ARG002
+        """Return what AWS says of a failure, by kind."""
+        return {}
+
 
 class StepOperator(DeploymentOperator):
     """Runs one step of a rollout: acts in the worker, waits in the triggerer.
@@ -67,7 +86,7 @@ class StepOperator(DeploymentOperator):
         """Return the step; a subclass may give it what only a worker has."""
         return deployment.step(self.step, arguments)
 
-    def execute(self, context: Context) -> Any:
+    def work(self, context: Context) -> Any:
         """Do all that can be done now; defer if the rest is waiting."""
         return self.advance(context, self.plain_arguments())
 
@@ -75,16 +94,7 @@ class StepOperator(DeploymentOperator):
         """Go on where the trigger saw something to do."""
         return self.advance(context, arguments)
 
-    def evidence(self, context: Context) -> Mapping[str, str]:  # noqa: ARG002
-        """Return what AWS says of a failure, by kind."""
-        return {}
-
     def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
-        """Go on, and keep the cause if that fails."""
-        with explained(context, self.log.error, lambda: self.evidence(context)):
-            return self.attempt(context, arguments)
-
-    def attempt(self, context: Context, arguments: Mapping[str, Any]) -> Any:
         """Look and act until there is nothing to do but wait, or the end is reached."""
         deployment = self.deployment(context)
         try:

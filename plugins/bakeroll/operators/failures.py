@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowException
+from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
 
-from bakeroll.core.errors import BakerollError, RejectedError, RolledBackError
+from bakeroll.core.errors import BakerollError, ConfigError, PreflightError, RolledBackError
 from bakeroll.listeners.run_note import CAUSE
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ def explained(
     """
     try:
         yield
-    except AirflowException:
-        raise  # a task that skips ends so as well
-    except (RejectedError, RolledBackError):
-        raise  # the one is no failure, and the other an effect whose cause is known
+    except (AirflowSkipException, DownstreamTasksSkipped):
+        raise  # no failure: so ends a task that skips itself or others
+    except RolledBackError:
+        raise  # an effect whose cause is known
     except Exception as error:
         context["ti"].xcom_push(key=CAUSE, value=sentence(error))
         found = dict(evidence())
@@ -46,6 +46,13 @@ def explained(
 
 
 def sentence(error: Exception) -> str:
-    """Say in one line what went wrong."""
-    line = (str(error).splitlines() or [""])[0]
+    """Say in one line what went wrong: of several problems the first, and how many more there are."""
+    line, *others = str(error).splitlines() or [""]
+    if isinstance(error, PreflightError) and others:
+        # Its first line only counts them: "production: 2 things stand in the way; …", then "- " and one each.
+        where = line.partition(":")[0]
+        first, *others = (other.removeprefix("- ") for other in others)
+        line = f"{where}: {first}"
+    if isinstance(error, PreflightError | ConfigError) and others:
+        return f"{line} (and {len(others)} more)"
     return line if isinstance(error, BakerollError) and line else f"{type(error).__name__}: {line}"

@@ -11,7 +11,6 @@ from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.terraform import fleets
 from bakeroll.links.console import ImageLink, JournalLink, ReleaseLink
 from bakeroll.operators.base import DeploymentOperator, StepOperator
-from bakeroll.operators.failures import explained
 from bakeroll.operators.terraform import terraform
 
 if TYPE_CHECKING:
@@ -31,10 +30,10 @@ class BeginOperator(StepOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(step="begin", **kwargs)
 
-    def execute(self, context: Context) -> Any:
+    def work(self, context: Context) -> Any:
         """Take the journal, with a link to it."""
         _show_journal(context, self.deployment(context))
-        return super().execute(context)
+        return super().work(context)
 
     def make(self, deployment: Deployment, context: Context, arguments: Mapping[str, Any]) -> Step:  # noqa: ARG002
         """Return the step, which asks Airflow whether the journal's owner still runs."""
@@ -48,8 +47,7 @@ class BeginOperator(StepOperator):
         bucket = deployment.environment.state_bucket
         if key := release.finish_earlier(deployment.clients, deployment.ledger, bucket):
             self.log.info("an earlier run was through but for its record, which is finished: %s", key)
-        with explained(context, self.log.error):
-            self._leave_rollback(deployment, abandon=bool(context["params"].get("abandon_rollback")))
+        self._leave_rollback(deployment, abandon=bool(context["params"].get("abandon_rollback")))
         outputs = terraform(deployment, self.log.info).outputs()
         if outputs:
             made = fleets(deployment.name, outputs)
@@ -91,12 +89,8 @@ class ReleaseOperator(DeploymentOperator):
         super().__init__(**kwargs)
         self.fleets = fleets
 
-    def execute(self, context: Context) -> str:
+    def work(self, context: Context) -> str:
         """Release, and return the record's key."""
-        with explained(context, self.log.error):
-            return self._release(context)
-
-    def _release(self, context: Context) -> str:
         deployment = self.deployment(context)
         journal = deployment.ledger.going(back=False).read()
         key = release.release(
@@ -117,7 +111,7 @@ class CloseOperator(DeploymentOperator):
 
     operator_extra_links = (JournalLink(),)
 
-    def execute(self, context: Context) -> None:
+    def work(self, context: Context) -> None:
         """Delete the journal, unless capacity is still raised."""
         deployment = self.deployment(context)
         _show_journal(context, deployment)

@@ -15,7 +15,6 @@ from bakeroll.hooks.git_access import GitAccessHook
 from bakeroll.links.console import ImageLink
 from bakeroll.listeners.run_note import KEY as RUN_NOTE
 from bakeroll.operators.base import DeploymentOperator
-from bakeroll.operators.failures import explained
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
@@ -55,15 +54,14 @@ class DecideLayersOperator(_LayerOperator, BranchMixIn):
         self.branches = dict(branches)
         self.otherwise = otherwise
 
-    def execute(self, context: Context) -> None:
+    def work(self, context: Context) -> None:
         """Clean up after killed bakes, decide, keep the decisions as the result, skip what is not baked.
 
         An image that was rejected is not deployed again: then all that follows is skipped, and the run is
         green, since nothing went wrong in it.
         """
         try:
-            with explained(context, self.log.error):
-                decisions = self._decide(context)
+            decisions = self._decide(context)
         except RejectedError as refusal:
             self.log.warning(str(refusal))
             context["ti"].xcom_push(key=RUN_NOTE, value=str(refusal))
@@ -111,7 +109,7 @@ class BakeLayerOperator(_LayerOperator):
         self.baked_before = baked_before
         self._bakery: Bakery | None = None
 
-    def execute(self, context: Context) -> dict[str, Any]:
+    def work(self, context: Context) -> dict[str, Any]:
         """Bake, and return the image."""
         deployment = self.deployment(context)
         deployment.ledger.read()

@@ -9,7 +9,6 @@ from airflow.sdk.execution_time.hitl import upsert_hitl_detail
 
 from bakeroll.core.errors import AbortedError
 from bakeroll.core.rollout.waves import Proceed
-from bakeroll.operators.failures import explained
 from bakeroll.operators.rollout import FleetOperator
 from bakeroll.triggers.answer import AnswerTrigger
 
@@ -40,7 +39,7 @@ class ProceedOperator(FleetOperator):
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(step="proceed", **kwargs)
 
-    def execute(self, context: Context) -> Any:
+    def work(self, context: Context) -> Any:
         """Go on at once if nobody asked for a pause; else ask, and wait."""
         deployment = self.deployment(context)
         deployment.ledger.read()  # still ours, and not being rolled back
@@ -58,7 +57,7 @@ class ProceedOperator(FleetOperator):
             body=f"{step.through()} It waits because {why}. **{ABORT}** rolls all fleets back.",
             params={},  # the API refuses the default of None
         )
-        return super().execute(context)
+        return super().work(context)
 
     def _why(self, context: Context, deployment: Deployment) -> str | None:
         if self.wave in deployment.fleet(self.fleet).pause_after:
@@ -81,12 +80,11 @@ class ProceedOperator(FleetOperator):
         if "chosen_options" not in event:
             return super().resume(context, event, arguments)
         who = (event.get("responded_by_user") or {}).get("name") or "somebody"
-        with explained(context, self.log.error, lambda: self.evidence(context)):
-            self.deployment(context).ledger.read()
-            if event["chosen_options"] != [GO_ON]:
-                raise AbortedError(
-                    f"fleet {self.fleet}: {who} aborted the rollout after wave {self.wave}; mend the version "
-                    "and start a new run"
-                )
+        self.deployment(context).ledger.read()
+        if event["chosen_options"] != [GO_ON]:
+            raise AbortedError(
+                f"fleet {self.fleet}: {who} aborted the rollout after wave {self.wave}; mend the version "
+                "and start a new run"
+            )
         self.log.info("%s lets wave %s begin", who, self.wave + 1)
         return {"chosen": GO_ON, "by": who}

@@ -14,7 +14,6 @@ from bakeroll.core.steps import advance
 from bakeroll.links.console import JournalLink
 from bakeroll.listeners.run_note import CAUSE, ROLLBACK
 from bakeroll.operators.base import DeploymentOperator
-from bakeroll.operators.failures import explained
 from bakeroll.operators.rollout import FleetOperator
 
 if TYPE_CHECKING:
@@ -30,7 +29,7 @@ class BeginRollbackOperator(DeploymentOperator):
     ui_color = "#f8e6e6"
     operator_extra_links = (JournalLink(),)
 
-    def execute(self, context: Context) -> Any:
+    def work(self, context: Context) -> Any:
         """Decide whether there is anything to roll back, and begin with it."""
         deployment = self.deployment(context)
         step = rollback.BeginRollback(
@@ -68,10 +67,10 @@ class RestoreOperator(FleetOperator):
     def __init__(self, *, step: str, fleet: str, **kwargs: Any) -> None:
         super().__init__(step=step, fleet=fleet, wave=BACK_WAVE, **kwargs)
 
-    def attempt(self, context: Context, arguments: Mapping[str, Any]) -> Any:
+    def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
         """Go on; one that cannot be finished says what state the fleets are in."""
         try:
-            result = super().attempt(context, arguments)
+            result = super().advance(context, arguments)
         except OwnershipLostError:
             raise
         except FinalError as error:
@@ -94,10 +93,9 @@ class EndRollbackOperator(DeploymentOperator):
     ui_color = "#f8e6e6"
     operator_extra_links = (JournalLink(),)
 
-    def execute(self, context: Context) -> None:
+    def work(self, context: Context) -> None:
         """End it; the run stays red all the same."""
-        with explained(context, self.log.error):
-            deployment = self.deployment(context)
-            said = rollback.end(deployment.clients, deployment.ledger, deployment.environment.state_bucket)
-            context["ti"].xcom_push(key=ROLLBACK, value=said)
-            self.log.warning(said)
+        deployment = self.deployment(context)
+        said = rollback.end(deployment.clients, deployment.ledger, deployment.environment.state_bucket)
+        context["ti"].xcom_push(key=ROLLBACK, value=said)
+        self.log.warning(said)

@@ -40,10 +40,10 @@ class FleetOperator(StepOperator):
         """Return what AWS says of the fleet."""
         return self.deployment(context).evidence(self.fleet)
 
-    def execute(self, context: Context) -> Any:
+    def work(self, context: Context) -> Any:
         """Do all that can be done now, with a link to what it is done to."""
         self.show(context, self.deployment(context))
-        return super().execute(context)
+        return super().work(context)
 
     def show(self, context: Context, deployment: Deployment) -> str | None:
         """Show the fleet's group in the AWS console.
@@ -86,7 +86,7 @@ class DrainOperator(FleetOperator):
         wave = f"wave {self.wave}" if self.wave else "rollback"
         return f"{wave}: {first}" + (f" and {len(others)} more" if others else "")
 
-    def execute(self, context: Context) -> Any:
+    def work(self, context: Context) -> Any:
         """Drain; commands that failed before this attempt are sent again."""
         arguments = self.plain_arguments()
         deployment = self.deployment(context)

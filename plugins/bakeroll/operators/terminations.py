@@ -26,7 +26,7 @@ LONGEST_HOLD = timedelta(hours=48)
 class FindWaitingOperator(DeploymentOperator):
     """Look for instances that wait to be drained and are no live rollout's."""
 
-    def execute(self, context: Context) -> list[dict[str, Any]]:
+    def work(self, context: Context) -> list[dict[str, Any]]:
         """Return them by fleet, at most 50 together."""
         deployment = self.deployment(context)
         check_account(deployment.clients, deployment.name, deployment.environment.account_id)
@@ -90,7 +90,7 @@ class DrainWaitingOperator(StepOperator):
         """Return what a trigger needs to make the same step."""
         return {"fleet": self.chunk["fleet"], "instance_ids": list(self.chunk["instance_ids"])}
 
-    def execute(self, context: Context) -> Any:
+    def work(self, context: Context) -> Any:
         """Drain; commands that failed before this attempt are sent again."""
         arguments = self.plain_arguments()
         step = self.deployment(context).step(self.step, arguments)

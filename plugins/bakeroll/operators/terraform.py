@@ -18,7 +18,6 @@ from bakeroll.hooks.git_access import GitAccessHook
 from bakeroll.links.console import PlanLink, StateLink
 from bakeroll.listeners.run_note import KEY as RUN_NOTE
 from bakeroll.operators.base import DeploymentOperator
-from bakeroll.operators.failures import explained
 from bakeroll.operators.layers import baked_images
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ class PlanOperator(DeploymentOperator, SkipMixin):
         self.baked = baked
         self._terraform: Terraform | None = None
 
-    def execute(self, context: Context) -> dict[str, Any] | None:
+    def work(self, context: Context) -> dict[str, Any] | None:
         """Return a summary of the plan, and the image it deploys."""
         deployment = self.deployment(context)
         decisions = Decisions.from_json(self.decisions)
@@ -116,12 +115,8 @@ class ApplyOperator(DeploymentOperator):
         self.plan = plan
         self._terraform: Terraform | None = None
 
-    def execute(self, context: Context) -> None:
+    def work(self, context: Context) -> None:
         """Apply; a plan without changes leaves all as it is, of a stale one what is left of it is applied."""
-        with explained(context, self.log.error):
-            self._apply(context)
-
-    def _apply(self, context: Context) -> None:
         deployment = self.deployment(context)
         image_id = self.plan["image_id"]
         _show(context, deployment, (self.plan["location"] or {}).get("key"))
