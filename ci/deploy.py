@@ -5,10 +5,11 @@
 
 One file, Python 3.8 or later, nothing to install. It logs in with AIRFLOW_TOKEN, with --token-file, or with
 AIRFLOW_USERNAME and AIRFLOW_PASSWORD; none of them is ever an argument. A job that is started again adopts
-its run if that goes on or has succeeded, and starts another one only after a failure.
+its run if that goes on or has succeeded, and starts another one only after a failure or status 5.
 
 Exit status: 0 deployed, or nothing to change; 1 the run failed; 2 wrong settings or refused by Airflow;
-3 not over in time, or Airflow not reached: the run goes on; 4 a person rejected the plan.
+3 not over in time, or Airflow not reached: the run goes on; 4 a person rejected the plan; 5 nothing was
+deployed, as the commit's image was rejected in this environment before.
 """
 
 from __future__ import annotations
@@ -28,7 +29,9 @@ from pathlib import Path
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
-FAILED, REFUSED, UNFINISHED, REJECTED = 1, 2, 3, 4
+FAILED, REFUSED, UNFINISHED, REJECTED, IMAGE_REJECTED = 1, 2, 3, 4, 5
+#: Where a run of which nothing is deployed, as the image was rejected before, says so; such a run is green.
+REFUSAL = "/taskInstances/layers.decide/xcomEntries/run_note"
 PAGE = 100  # Airflow's largest, [api] maximum_page_limit
 REQUEST_SECONDS = 60.0
 ATTEMPTS = 50  # runs of one commit in one job; more is a loop somewhere
@@ -214,10 +217,10 @@ class Deployment:
             found = self._airflow.find(f"{self._path}/dagRuns/{quote(self.run_id)}")
             if found is None:
                 break
-            if found["state"] != "failed":
+            if found["state"] != "failed" and not (found["state"] == "success" and self._refusal()):
                 return say(f"run {self.run_id} is there already: {self.link}")
         else:
-            raise Stop(REFUSED, f"{ATTEMPTS} runs {name} have failed; look at them in Airflow")
+            raise Stop(REFUSED, f"{ATTEMPTS} runs {name} have deployed nothing; look at them in Airflow")
         body = {"dag_run_id": self.run_id, "logical_date": None, "conf": {"application_ref": commit}}
         made = self._airflow.post(f"{self._path}/dagRuns", body)
         return say(f"run {self.run_id} {'started' if made else 'is there already'}: {self.link}")
@@ -276,8 +279,17 @@ class Deployment:
                 if "Approve" not in (detail["chosen_options"] or ["Approve"]):
                     by = (detail["responded_by_user"] or {}).get("name", "a person")
                     raise Stop(REJECTED, f"{by} rejected the plan: nothing was deployed; {self.link}")
-        applied = any(task["task_id"] == "release" and task["state"] == "success" for task in tasks)
-        say(f"deployed: {self.link}" if applied else f"nothing had to change: {self.link}")
+        if any(task["task_id"] == "release" and task["state"] == "success" for task in tasks):
+            return say(f"deployed: {self.link}")
+        if refusal := self._refusal():
+            raise Stop(IMAGE_REJECTED, f"not deployed: {refusal}; {self.link}")
+        return say(f"nothing had to change: {self.link}")
+
+    def _refusal(self) -> str:
+        """Return why the run did not deploy its image, empty if it did or had nothing to do."""
+        path = f"{self._path}/dagRuns/{quote(self.run_id)}{REFUSAL}?deserialize=true"
+        found = self._airflow.find(path)
+        return str(found["value"]) if found else ""
 
     def _cause(self, tasks: list[dict[str, Any]], run_path: str) -> str:
         failed = sorted(

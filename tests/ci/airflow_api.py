@@ -44,6 +44,7 @@ class Api:
     """What the server knows: each look at a run goes one step on, the last one stays.
 
     :param steps: run state and task instances, one pair a look.
+    :param refusals: why a run did not deploy its image, by the run's id.
     :param faults: status codes, or None for a closed connection, that the next answers are lost by.
     """
 
@@ -54,6 +55,7 @@ class Api:
     runs: dict[str, str] = field(default_factory=dict)
     posted: list[dict[str, Any]] = field(default_factory=list)
     approvals: list[dict[str, Any]] = field(default_factory=list)
+    refusals: dict[str, str] = field(default_factory=dict)
     log: list[Any] = field(default_factory=list)
     logs_asked: list[str] = field(default_factory=list)
     faults: list[int | None] = field(default_factory=list)
@@ -104,6 +106,8 @@ class Api:
             return 200, {"task_instances": page, "total_entries": total}
         if what == "/hitlDetails":
             return 200, {"hitl_details": self.approvals, "total_entries": len(self.approvals)}
+        if what == "/taskInstances/layers.decide/xcomEntries/run_note" and run_id in self.refusals:
+            return 200, {"key": "run_note", "value": self.refusals[run_id]}
         if "/logs/" in what:
             self.logs_asked.append(f"{what}?map_index={query['map_index']}")
             return 200, {"content": self.log, "continuation_token": None}

@@ -58,6 +58,25 @@ def test_a_run_that_changes_nothing_is_no_failure(capsys: pytest.CaptureFixture[
     assert "nothing had to change" in capsys.readouterr().out
 
 
+REFUSAL = "production: image ami-3 was rejected here and nothing changed since, so nothing is deployed"
+SKIPPED = [task("layers.decide", "success"), task("release", "skipped")]
+
+
+def test_a_commit_whose_image_is_rejected_is_not_green(capsys: pytest.CaptureFixture[str]) -> None:
+    first = f"ci__77__{COMMIT}__1"
+    with serving(Api([("success", SKIPPED)], refusals={first: REFUSAL})) as api:
+        assert run(api) == deploy.IMAGE_REJECTED
+        said = capsys.readouterr()
+        link = f"{api.url}/dags/rolling_deployment_production/runs/{first}"
+        assert said.err == f"error: not deployed: {REFUSAL}; {link}\n"
+        assert "nothing had to change" not in said.out
+        # A person may have overridden it meanwhile: the job started again looks afresh.
+        api.runs[first] = "success"
+        assert run(api) == 0
+    assert [body["dag_run_id"] for body in api.posted] == [first, f"ci__77__{COMMIT}__2"]
+    assert "nothing had to change" in capsys.readouterr().out
+
+
 def test_a_failure_is_told_with_its_cause(capsys: pytest.CaptureFixture[str]) -> None:
     failed = [
         task("web.verify", "upstream_failed"),

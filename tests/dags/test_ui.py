@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
+from bakeroll.listeners.run_note import KEY
+from ci import deploy
+
 DAG_ID = "rolling_deployment_development"
 RUN_ID = "manual__links"
 ADDRESS = (
@@ -109,6 +112,25 @@ def test_links_come_from_the_api(api, run):
     assert set(links(api, "web.wave_1.retire")) == set(links(api, "web.verify")) == {"Auto Scaling group"}
     assert set(links(api, "release")) == {"Image", "Release"}
     assert set(links(api, "close")) == {"Journal"}
+
+
+def test_a_ci_job_reads_from_the_api_that_the_image_was_rejected(api, run):
+    from airflow.models.xcom import XComModel
+    from airflow.utils.session import create_session
+
+    path = f"/api/v2/dags/{DAG_ID}/dagRuns/{RUN_ID}{deploy.REFUSAL}?deserialize=true"
+    assert api.get(path).status_code == 404
+    with create_session() as session:
+        XComModel.set(
+            key=KEY,
+            value="image ami-3 was rejected here",
+            task_id="layers.decide",
+            dag_id=DAG_ID,
+            run_id=RUN_ID,
+            serialize=False,  # as the execution API does, which a task's push goes to
+            session=session,
+        )
+    assert api.get(path).json()["value"] == "image ami-3 was rejected here"
 
 
 def test_mapped_drains_have_links_and_names(stored):

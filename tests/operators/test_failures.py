@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
+
 import pytest
 from airflow.sdk.exceptions import AirflowNotFoundException, AirflowSkipException, TaskDeferralError
 
-from bakeroll.core.errors import ConfigError, PlanError, PreflightError, RolledBackError
+from bakeroll.core.errors import ConfigError, PlanError, PreflightError, RejectedError, RolledBackError
 from bakeroll.core.layers.decisions import Decisions, LayerDecision
 from bakeroll.core.rollout.preflight import environment_check
 from bakeroll.core.rollout.preflight.headroom import Findings
 from bakeroll.hooks.account import AccountHook
 from bakeroll.listeners.run_note import CAUSE
+from bakeroll.listeners.run_note import KEY as RUN_NOTE
 from bakeroll.operators import journal, terraform
 from bakeroll.operators.base import DeploymentOperator
 from bakeroll.operators.failures import sentence
 from bakeroll.operators.journal import BeginOperator, CloseOperator
-from bakeroll.operators.layers import BakeLayerOperator
+from bakeroll.operators.layers import BakeLayerOperator, DecideLayersOperator
 from bakeroll.operators.rollout import FleetOperator
 from bakeroll.operators.terraform import PlanOperator
 from tests.operators import test_steps
@@ -138,3 +141,25 @@ def test_errors_of_other_kinds_are_told_by_their_first_line():
     assert sentence(PlanError("refused\nwith details")) == "refused"
     assert sentence(ValueError("no")) == "ValueError: no"
     assert sentence(ValueError()) == "ValueError: "
+
+
+def test_an_image_that_was_rejected_is_no_failure_and_is_said(w):
+    """It is the note's line, and what a CI job takes its status from."""
+    skipped = []
+
+    class Decides(DecideLayersOperator):
+        def bakery(self, deployment):
+            def decide(**_):
+                raise RejectedError("production: image ami-3 was rejected here")
+
+            return SimpleNamespace(tidy=lambda: None, decide=decide)
+
+        def do_branch(self, context, branches_to_execute):
+            skipped.append(branches_to_execute)
+
+    pushed = {}
+    given = context(pushed=pushed)
+    params = {"rebuild": "none", "application_ref": None, "ami_id": None, "deploy_rejected": False}
+    given["params"] = params
+    Decides(task_id="decide", environment_file=str(w.file), branches={}, otherwise="x").execute(given)
+    assert (pushed, skipped) == ({RUN_NOTE: "production: image ami-3 was rejected here"}, [None])
