@@ -30,6 +30,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote, urlencode, urlsplit
 
 FAILED, REFUSED, UNFINISHED, REJECTED, IMAGE_REJECTED = 1, 2, 3, 4, 5
+APPROVAL = "terraform.approve"
 #: Where a run of which nothing is deployed, as the image was rejected before, says so; such a run is green.
 REFUSAL = "/taskInstances/layers.decide/xcomEntries/run_note"
 PAGE = 100  # Airflow's largest, [api] maximum_page_limit
@@ -257,7 +258,7 @@ class Deployment:
             if state in MARKS and self._news(label, state):
                 took = f" ({task['duration']:.0f} s)" if state == "success" and task["duration"] else ""
                 say(f"{MARKS[state]} {label}{took}")
-        if any(task["state"] in WAITING and task["operator"] == "ApprovalOperator" for task in tasks):
+        if any(task["state"] in WAITING and task["task_id"] == APPROVAL for task in tasks):
             self._tell_who_approves(run_path)
 
     def _tell_who_approves(self, run_path: str) -> None:
@@ -274,7 +275,7 @@ class Deployment:
         return before != state
 
     def _succeeded(self, tasks: list[dict[str, Any]], run_path: str) -> None:
-        if any(task["operator"] == "ApprovalOperator" for task in tasks):
+        if any(task["task_id"] == APPROVAL for task in tasks):
             for detail in self._airflow.pages(f"{run_path}/hitlDetails", "hitl_details"):
                 if "Approve" not in (detail["chosen_options"] or ["Approve"]):
                     by = (detail["responded_by_user"] or {}).get("name", "a person")

@@ -42,17 +42,17 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
 from airflow.sdk import DAG, ExceptionRetryPolicy, Param, RetryAction, RetryRule, TaskGroup
 
 from bakeroll.core.config import Environment, load_all
 from bakeroll.core.errors import FinalError
 from bakeroll.graphs.fleet import SKIPPED_IS_FINE, roll_fleet
 from bakeroll.graphs.rollback import roll_back
+from bakeroll.operators.approval import ApprovePlanOperator
 from bakeroll.operators.journal import BeginOperator, CloseOperator, ReleaseOperator
 from bakeroll.operators.layers import BakeLayerOperator, DecideLayersOperator
 from bakeroll.operators.rollout import FleetOperator
-from bakeroll.operators.terraform import APPROVAL_TIMEOUT, ApplyOperator, PlanOperator
+from bakeroll.operators.terraform import ApplyOperator, PlanOperator
 
 ENVIRONMENTS = Path(__file__).parent / "environments"
 LAYERS = ("base", "application_base", "application")
@@ -125,12 +125,7 @@ def rolling_deployment(name: str, environment: Environment) -> DAG:
             )
             apply = ApplyOperator(task_id="apply", plan=plan.output, **facts)
             if environment.approval:
-                approve = ApprovalOperator(
-                    task_id="approve",
-                    subject=f"Apply this plan to {name}?",
-                    body="{{ task_instance.xcom_pull('terraform.plan')['changes'] | join('\n\n') }}",
-                    response_timeout=APPROVAL_TIMEOUT,
-                )
+                approve = ApprovePlanOperator(task_id="approve", environment=name)
                 plan >> approve >> apply
         verified: dict[str, FleetOperator] = {}
         for fleet, settings in environment.fleets.items():

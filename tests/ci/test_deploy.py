@@ -133,8 +133,8 @@ def approval(**more: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("state", ["deferred", "awaiting_input"])
 def test_an_approval_says_who_and_where(state: str, capsys: pytest.CaptureFixture[str]) -> None:
-    waiting = [task("terraform.approve", state, operator="ApprovalOperator")]
-    ended = [task("terraform.approve", "success", operator="ApprovalOperator"), *DONE]
+    waiting = [task("terraform.approve", state)]
+    ended = [task("terraform.approve", "success"), *DONE]
     details = [approval(assigned_users=[{"id": "1", "name": "Ann"}, {"id": "2", "name": "Bo"}])]
     steps = [("running", waiting), ("running", waiting), ("success", ended)]
     with serving(Api(steps, approvals=details)) as api:
@@ -146,7 +146,7 @@ def test_an_approval_says_who_and_where(state: str, capsys: pytest.CaptureFixtur
 
 def test_a_rejection_fails_the_job(capsys: pytest.CaptureFixture[str]) -> None:
     details = [approval(chosen_options=["Reject"], response_received=True, responded_by_user={"name": "Ann"})]
-    ended = [task("terraform.approve", "success", operator="ApprovalOperator"), task("release", "skipped")]
+    ended = [task("terraform.approve", "success"), task("release", "skipped")]
     with serving(Api([("success", ended)], approvals=details)) as api:
         assert run(api) == deploy.REJECTED
     assert "Ann rejected the plan: nothing was deployed" in capsys.readouterr().err

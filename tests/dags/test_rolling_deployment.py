@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ci import deploy
+
 DAGS = Path(__file__).parents[2] / "dags"
 NAMES = ["rolling_deployment_development", "rolling_deployment_production", "rolling_deployment_staging"]
 
@@ -88,6 +90,8 @@ def test_only_production_asks_a_person(bag):
     assert asking == ["rolling_deployment_production"]
     approve = bag.dags[asking[0]].get_task("terraform.approve")
     assert approve.response_timeout == timedelta(hours=24)
+    assert approve.retries == 0, "asked again, it would wait beyond the journal's `waits_until`"
+    assert approve.task_id == deploy.APPROVAL, "whose answer a CI job looks for"
     assert approve.downstream_task_ids == {"terraform.apply"}
 
 

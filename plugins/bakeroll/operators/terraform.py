@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import SkipMixin
@@ -17,6 +16,7 @@ from bakeroll.hooks.account import AccountHook
 from bakeroll.hooks.git_access import GitAccessHook
 from bakeroll.links.console import PlanLink, StateLink
 from bakeroll.listeners.run_note import KEY as RUN_NOTE
+from bakeroll.operators.approval import APPROVAL_TIMEOUT
 from bakeroll.operators.base import DeploymentOperator
 from bakeroll.operators.layers import baked_images
 
@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 
     from bakeroll.core.deployment import Deployment
     from bakeroll.core.terraform.runs import Value
-
-APPROVAL_TIMEOUT = timedelta(hours=24)
-"""How long a plan waits for a person. The run is alive meanwhile, so nobody takes its journal."""
 
 LOCK_TIMEOUT_SECONDS = 60
 """How long a person's Terraform, or CI's, is waited for."""
