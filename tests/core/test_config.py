@@ -3,14 +3,18 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
 import yaml
 
 from bakeroll.core import config, schema
+from bakeroll.core.config_types import DURATION
 from bakeroll.core.errors import ConfigError
 
 ENVIRONMENTS = Path(__file__).parents[2] / "dags" / "environments"
@@ -36,6 +40,27 @@ def test_the_schema_is_up_to_date_and_accepts_the_repositorys_environments():
     known = yaml.safe_load(schema.schema_text())
     for path in ENVIRONMENTS.glob("*.yaml"):
         jsonschema.validate(yaml.safe_load(path.read_text()), known)
+
+
+def with_defaults(node: object, name: str = "") -> Iterator[tuple[str, dict[str, Any]]]:
+    """Find the parts of a schema that offer a default."""
+    if isinstance(node, list):
+        for one in node:
+            yield from with_defaults(one, name)
+    if isinstance(node, dict):
+        if "default" in node:
+            yield name, node
+        for key, one in node.items():
+            yield from with_defaults(one, key)
+
+
+def test_each_default_that_an_editor_offers_is_right():
+    known = json.loads(schema.schema_text())
+    offered = list(with_defaults(known))
+    durations = {node["default"] for _, node in offered if node.get("pattern") == DURATION}
+    assert durations == {"15m", "5m", "5s", "0s"}
+    for _, node in offered:
+        jsonschema.validate(node["default"], {**node, "$defs": known["$defs"]})
 
 
 @pytest.mark.parametrize(

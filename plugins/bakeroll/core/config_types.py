@@ -32,6 +32,15 @@ def _duration(value: Any) -> timedelta:
     return timedelta(seconds=seconds)
 
 
+def duration_text(value: timedelta) -> str:
+    """Return a duration as a file has it.
+
+    :param value: whole seconds.
+    """
+    seconds = round(value.total_seconds())
+    return f"{seconds // 60}m" if seconds and seconds % 60 == 0 else f"{seconds}s"
+
+
 def _positive(value: timedelta) -> timedelta:
     if value <= timedelta(0):
         raise ValueError("expected more than 0s")

@@ -14,9 +14,10 @@ from typing import Any
 
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
+from pydantic.json_schema import GenerateJsonSchema
 
 from bakeroll.core.config import Environment
-from bakeroll.core.config_types import inner_model
+from bakeroll.core.config_types import duration_text, inner_model
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 SCHEMA = REPOSITORY / "dags" / "environments" / "schema.json"
@@ -41,9 +42,17 @@ Your editor checks the file too, by `dags/environments/schema.json`. Durations a
 """
 
 
+class _AsInTheFile(GenerateJsonSchema):
+    """Writes defaults as a file has them: pydantic writes a duration as ``PT15M``, which is refused there."""
+
+    def encode_default(self, dft: Any) -> Any:
+        return duration_text(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
+
+
 def schema_text() -> str:
     """Return the schema as it is kept beside the environment files."""
-    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **Environment.model_json_schema()}
+    made = Environment.model_json_schema(schema_generator=_AsInTheFile)
+    schema = {"$schema": "https://json-schema.org/draft/2020-12/schema", **made}
     return json.dumps(schema, indent=2) + "\n"
 
 
@@ -75,8 +84,7 @@ def _default(field: FieldInfo) -> str:
     if isinstance(value, BaseModel):
         return ""
     if isinstance(value, timedelta):
-        seconds = round(value.total_seconds())
-        return f"`{seconds // 60}m`" if seconds and seconds % 60 == 0 else f"`{seconds}s`"
+        return f"`{duration_text(value)}`"
     return f"`{json.dumps(value)}`"
 
 
