@@ -10,26 +10,39 @@ from typing import Annotated, Any, Literal, NoReturn
 
 import yaml
 from croniter import croniter
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    Field,
-    StringConstraints,
-    ValidationError,
-)
-from pydantic_core import ErrorDetails
+from pydantic import AfterValidator, Field, ValidationError
 
-from bakeroll.core.config_types import Duration, Text, inner_model
+from bakeroll.core import config_faults
+from bakeroll.core.config_types import Duration, Matching, Text
 from bakeroll.core.config_types import Model as _Model
 from bakeroll.core.config_waves import PauseAfter, Waves
 from bakeroll.core.errors import ConfigError
 from bakeroll.core.gate_settings import Gate
 
-NAME = r"^[a-z][a-z0-9_]{0,30}$"
-GIT_HOST = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$"
+FLEET_NAME = Matching(
+    r"^[a-z][a-z0-9_]{0,30}$",
+    "a name of small letters, digits and _, a letter first, 31 at most, such as web",
+)
+GIT_HOST = Matching(
+    r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?(:[0-9]{1,5})?$",
+    "the name of a git host without https://, such as git.example.com or git.example.com:8443",
+)
+VPC = Matching(r"^vpc-[0-9a-f]+$", "the id of a VPC, such as vpc-0a1b2c3d4e5f67890")
+SUBNET = Matching(r"^subnet-[0-9a-f]+$", "the id of a subnet, such as subnet-0a1b2c3d4e5f67890")
+UNIT = Matching(
+    r"^[A-Za-z0-9@_.:-]+\.[a-z]+$", "the name of a systemd unit with its ending, such as web.service"
+)
+REGION = Matching(r"^[a-z]{2}(-[a-z]+)+-[0-9]$", "the name of an AWS region, such as ap-northeast-1")
+ACCOUNT = Matching(r"^[0-9]{12}$", 'twelve digits in quotes, such as "123456789012"')
+BUCKET = Matching(
+    r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$",
+    "the name of an S3 bucket, 3 to 63 small letters, digits, dots and hyphens, such as example-bakeroll",
+)
 ENVIRONMENT_NAME = r"^[a-z]([a-z0-9_]{0,30}[a-z0-9])?$"
 RESERVED = r"^(aws|amazon|amzn|internal_|sg_|sg$)"
 """Beginnings that AWS refuses in names of load balancers, security groups or SSM documents."""
+TAKEN = ("access", "network")
+"""Terraform's states that are no environment's lie in folders of these names."""
 
 
 def _cron(value: str) -> str:
@@ -65,7 +78,7 @@ class Application(_Model):
 class Git(_Model):
     """Who opens private git repositories: the application's, roles', collections' and Terraform modules'."""
 
-    connections: dict[Annotated[str, StringConstraints(pattern=GIT_HOST)], Text] = Field(
+    connections: dict[Annotated[str, GIT_HOST], Text] = Field(
         default_factory=dict,
         description="Airflow connections by git host, as `git.example.com: git_example`; the host with "
         "`:port` where addresses name one. See docs/repositories.md.",
@@ -75,10 +88,10 @@ class Git(_Model):
 class Build(_Model):
     """Where Packer runs its temporary instances; what is left out is as in packer/variables."""
 
-    vpc_id: Annotated[str, StringConstraints(pattern=r"^vpc-[0-9a-f]+$")] | None = Field(
+    vpc_id: Annotated[str, VPC] | None = Field(
         default=None, description="VPC of build instances; null: the account's default VPC."
     )
-    subnet_id: Annotated[str, StringConstraints(pattern=r"^subnet-[0-9a-f]+$")] | None = Field(
+    subnet_id: Annotated[str, SUBNET] | None = Field(
         default=None, description="Subnet of build instances; it needs a way out to the package archives."
     )
     ssh_interface: Literal["private_ip", "public_ip"] | None = Field(
@@ -114,7 +127,7 @@ class Drain(_Model):
     timeout: Duration = Field(
         default=timedelta(minutes=5), description="How long the drain script may take on one instance."
     )
-    stop_units: list[Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9@_.:-]+\.[a-z]+$")]] = Field(
+    stop_units: list[Annotated[str, UNIT]] = Field(
         default_factory=list,
         description="systemd units that are stopped, in this order, before the log buffers are flushed.",
     )
@@ -149,13 +162,11 @@ class Fleet(_Model):
 class Environment(_Model):
     """The facts of one environment."""
 
-    region: Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-[0-9]$")] = Field(
-        description="AWS region."
-    )
-    account_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{12}$")] = Field(
+    region: Annotated[str, REGION] = Field(description="AWS region.")
+    account_id: Annotated[str, ACCOUNT] = Field(
         description="AWS account, in quotes; checked against the caller before anything is done."
     )
-    state_bucket: Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$")] = Field(
+    state_bucket: Annotated[str, BUCKET] = Field(
         description="S3 bucket of Terraform state, journal, plans, releases, layer inputs and leases; one an "
         "account, so that its environments share bakes."
     )
@@ -171,7 +182,7 @@ class Environment(_Model):
     git: Git = Field(default_factory=Git)
     build: Build = Field(default_factory=Build)
     terraform: Terraform
-    fleets: dict[Annotated[str, StringConstraints(pattern=NAME)], Fleet] = Field(
+    fleets: dict[Annotated[str, FLEET_NAME], Fleet] = Field(
         min_length=1, description="The Auto Scaling groups by name, as Terraform's output `fleets` has them."
     )
     approval: bool = Field(
@@ -220,22 +231,23 @@ def load(path: Path) -> Environment:
         raise ConfigError(f"{path}: a value cannot be read: {error}; put it in quotes") from None
     if not isinstance(content, dict):
         raise ConfigError(
-            f"{path}: expected keys and values, found {_shown(content)}; see docs/environment.md"
+            f"{path}: expected keys and values, found {config_faults.shown(content)}; {config_faults.PAGE}"
         )
     try:
         return Environment.model_validate(content)
     except ValidationError as error:
-        lines = [_line(path, fault) for fault in error.errors(include_url=False)]
-        raise ConfigError("\n".join(lines)) from None
+        faults = (config_faults.sentence(Environment, fault) for fault in error.errors(include_url=False))
+        raise ConfigError("\n".join(f"{path}: {fault}" for fault in faults)) from None
 
 
 def _check_name(path: Path) -> None:
     """Refuse a file whose name AWS would refuse as a part of its own names."""
-    if not re.match(ENVIRONMENT_NAME, path.stem) or re.match(RESERVED, path.stem):
+    wrong = not re.fullmatch(ENVIRONMENT_NAME, path.stem) or re.match(RESERVED, path.stem)
+    if wrong or path.stem in TAKEN:
         raise ConfigError(
             f"{path}: an environment's name is its file's: expected small letters, digits and _ (at most 32, "
-            "a letter first, no _ last, none of aws, amazon, amzn, sg_, internal_ first), "
-            f"found {path.stem!r}; rename it"
+            "a letter first, no _ last, none of aws, amazon, amzn, sg_, internal_ first, not sg, "
+            f"{' or '.join(TAKEN)}), found {path.stem!r}; rename it"
         )
     if path.suffix != ".yaml":
         raise ConfigError(f"{path}: expected the ending .yaml; rename the file")
@@ -260,36 +272,7 @@ def load_all(folder: Path) -> tuple[dict[str, Environment], dict[Path, ConfigErr
 def _refuse_yaml(path: Path, error: yaml.YAMLError) -> NoReturn:
     mark = getattr(error, "problem_mark", None)
     where = f"{path}:{mark.line + 1}" if mark else str(path)
-    problem = getattr(error, "problem", None) or "not YAML"
-    raise ConfigError(f"{where}: {' '.join(str(problem).split())}") from None
-
-
-def _line(path: Path, fault: ErrorDetails) -> str:
-    location = [str(part) for part in fault["loc"] if part != "[key]"]
-    key = ".".join(location)
-    if fault["type"] == "extra_forbidden":
-        known = ", ".join(_known_keys(location[:-1]))
-        return f"{path}: {key}: unknown key (value {_shown(fault['input'])}); expected one of {known}"
-    if fault["type"] == "missing":
-        return f"{path}: {key}: is missing; add it (see docs/environment.md)"
-    expected = fault["msg"].removeprefix("Value error, ")
-    return f"{path}: {key}: found {_shown(fault['input'])}; {expected[0].lower()}{expected[1:]}"
-
-
-def _known_keys(location: list[str]) -> list[str]:
-    """Return the keys that a model knows, ``location`` being the way to it through the document."""
-    model: type[BaseModel] = Environment
-    way = list(location)
-    while way:
-        inner, named = inner_model(model.model_fields[way.pop(0)].annotation)
-        if inner is None:
-            break
-        if named and way:
-            way.pop(0)  # the name is no key of a model
-        model = inner
-    return sorted(model.model_fields)
-
-
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    problem = str(getattr(error, "problem", None) or "not YAML")
+    if "'\\t'" in problem:
+        raise ConfigError(f"{where}: a tab stands where YAML has spaces; indent with spaces") from None
+    raise ConfigError(f"{where}: {' '.join(problem.split())}; {config_faults.PAGE}") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, get_args, get_origin
 
@@ -11,9 +12,13 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    GetCoreSchemaHandler,
+    GetJsonSchemaHandler,
     StringConstraints,
     WithJsonSchema,
 )
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, core_schema
 
 DURATION = r"^[0-9]+[smh]$"
 SECONDS = {"s": 1, "m": 60, "h": 3600}
@@ -53,6 +58,31 @@ DurationOrNone = Annotated[
 """A duration that may be ``0s``."""
 Duration = Annotated[DurationOrNone, AfterValidator(_positive)]
 Text = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
+
+
+@dataclass(frozen=True)
+class Matching:
+    """A text of a certain form, which is kept together with the words for it: people read no patterns.
+
+    :param pattern: regular expression of the whole text, for editors too.
+    :param expected: what is expected, with an example.
+    """
+
+    pattern: str
+    expected: str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(
+        self, schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, value: Any) -> Any:
+        if not isinstance(value, str) or not re.fullmatch(self.pattern, value):
+            raise ValueError(f"expected {self.expected}")
+        return value
 
 
 class Model(BaseModel):

@@ -8,19 +8,24 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from bakeroll.core.config_types import Duration, DurationOrNone, Model
+from bakeroll.core.config_types import Duration, DurationOrNone, Matching, Model
 
 LONGEST_ANSWER = timedelta(seconds=30)
 """One request may not take longer: a gate looks every few seconds, and renews the journal's lease then."""
 MOST_REQUESTS = 500
-VISIBLE = r"^[\x21-\x7e]+$"
-PATH = r"^/[\x21-\x22\x24-\x7e]*$"
-HOST = r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$"
-HEADER_NAME = r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$"
+URL_WANTED = "http:// or https://, a host and nothing secret, such as https://example.com"
+URL = Matching(r"^[\x21-\x7e]+$", URL_WANTED)
+PATH = Matching(
+    r"^/[\x21-\x22\x24-\x7e]*$", "a path with a / first, without spaces and #, such as /orders?state=new"
+)
+HOST = Matching(
+    r"^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$", "the name of a host and no more, such as www.example.com"
+)
+HEADER_NAME = Matching(r"^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", "the name of a header, such as Content-Type")
 
 
 def _url(value: str) -> str:
-    wanted = "expected http:// or https://, a host and nothing secret, such as https://example.com"
+    wanted = f"expected {URL_WANTED}"
     try:
         parts = urlsplit(value)
     except ValueError as error:
@@ -47,15 +52,15 @@ def _short(value: timedelta) -> timedelta:
 class HttpCheck(Model):
     """What an application has to answer through its load balancer while its new instances are watched."""
 
-    path: Annotated[str, StringConstraints(pattern=PATH)] = Field(
+    path: Annotated[str, PATH] = Field(
         default="/", description="What is asked for, with its query: a page that needs what users need."
     )
-    url: Annotated[str, StringConstraints(pattern=VISIBLE), AfterValidator(_url)] | None = Field(
+    url: Annotated[str, URL, AfterValidator(_url)] | None = Field(
         default=None,
         description="Where to ask, as `https://www.example.com`; null: the fleet's load balancer, whose "
         "listener forwards to the fleet's target group.",
     )
-    host: Annotated[str, StringConstraints(pattern=HOST)] | None = Field(
+    host: Annotated[str, HOST] | None = Field(
         default=None,
         description="Name to ask for (Host header and certificate) where it is not the address's.",
     )
@@ -65,7 +70,7 @@ class HttpCheck(Model):
     body: Annotated[str, StringConstraints(min_length=1)] | None = Field(
         default=None, description="Text that the first 1 MiB of the body has to have; null: any body."
     )
-    headers: dict[Annotated[str, StringConstraints(pattern=HEADER_NAME)], str] = Field(
+    headers: dict[Annotated[str, HEADER_NAME], str] = Field(
         default_factory=dict, description="Headers that are expected, whole values by name."
     )
     consecutive: Annotated[int, Field(ge=1, le=MOST_REQUESTS)] = Field(
