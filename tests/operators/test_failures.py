@@ -11,6 +11,7 @@ from bakeroll.core.errors import ConfigError, PlanError, PreflightError, Rejecte
 from bakeroll.core.layers.decisions import Decisions, LayerDecision
 from bakeroll.core.rollout.preflight import environment_check
 from bakeroll.core.rollout.preflight.headroom import Findings
+from bakeroll.core.terraform import Plan
 from bakeroll.hooks.account import AccountHook
 from bakeroll.listeners.run_note import CAUSE
 from bakeroll.listeners.run_note import KEY as RUN_NOTE
@@ -73,6 +74,19 @@ def test_a_plan_that_is_refused_leaves_the_cause(w, refusing):
     plan = PlanOperator(task_id="plan", environment_file=str(w.file), decisions=DECISIONS, baked=baked)
     said = cause(plan, {"allow_destroy": False})
     assert said == "production: the plan destroys web; set allow_destroy"
+
+
+@pytest.mark.parametrize("names", [["web", "worker"], ["worker"], []])
+def test_a_fleet_that_only_terraform_or_only_the_file_has_is_found_by_the_plan(w, monkeypatch, names):
+    """Found after the apply, its group would serve already, and no rollback would know of it."""
+    found = Plan("production", (), (), {}, fleets=frozenset(names))
+    planning = SimpleNamespace(plan=lambda *_, **__: found)
+    monkeypatch.setattr(terraform, "terraform", lambda _deployment, _say: planning)
+    baked = {"layer": "application", "image_id": w.aws.image("application", {})}
+    plan = PlanOperator(task_id="plan", environment_file=str(w.file), decisions=DECISIONS, baked=baked)
+    said = cause(plan, {"allow_destroy": False})
+    assert said.startswith("production: dags/environments/production.yaml has the fleets web, Terraform's ")
+    assert said.endswith("in terraform/environments/production/terraform.tfvars, then start a new run")
 
 
 def test_bakes_and_close_leave_the_cause(w):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from airflow.providers.common.compat.sdk import SkipMixin
@@ -63,6 +63,8 @@ class PlanOperator(DeploymentOperator, SkipMixin):
             )
         if plan.location:
             _show(context, deployment, plan.location.key)
+        if plan.fleets is not None:
+            _check_fleets(deployment, plan.fleets)
         result = {**plan.summary(), "image_id": image_id}
         reasons = self._reasons(deployment, plan, image_id)
         if reasons:
@@ -129,7 +131,7 @@ class ApplyOperator(DeploymentOperator):
         with deployment.kept_alive(self.log.warning):
             outputs = self._outputs(self._terraform, self.plan["location"], given)
         made = fleets(deployment.name, outputs)
-        begin.check_fleets(deployment.name, deployment.environment.fleets, made)
+        _check_fleets(deployment, made)
         settings = deployment.environment.fleets
         begin.record_fleets(deployment.clients, deployment.ledger, made, settings, applied=True)
         deployment.remember_fleets(made)
@@ -150,6 +152,12 @@ class ApplyOperator(DeploymentOperator):
         """Let Terraform finish what it is in the middle of and release its lock."""
         if self._terraform:
             self._terraform.interrupt()
+
+
+def _check_fleets(deployment: Deployment, made: Collection[str]) -> None:
+    """Make sure that the environment file has the fleets that Terraform makes, before and after an apply."""
+    environment = deployment.environment
+    begin.check_fleets(deployment.name, environment.fleets, made, environment.terraform.root)
 
 
 def _show(context: Context, deployment: Deployment, plan_key: str | None = None) -> None:

@@ -189,8 +189,14 @@ def test_a_group_that_was_deleted_by_hand_is_left_to_the_plan():
 
 
 def test_file_and_terraform_must_speak_of_the_same_fleets():
-    with pytest.raises(FleetError, match="file has the fleets web, Terraform's output has web, worker"):
-        begin.check_fleets("production", ["web"], ["web", "worker"])
+    with pytest.raises(FleetError) as refusal:
+        begin.check_fleets("production", ["web"], ["web", "worker"], "terraform/environments/production")
+    assert str(refusal.value) == (
+        "production: dags/environments/production.yaml has the fleets web, Terraform's output `fleets` has "
+        "web, worker; name the same under `fleets` there and in "
+        "terraform/environments/production/terraform.tfvars, then start a new run"
+    )
+    begin.check_fleets("production", ["web", "worker"], ["worker", "web"], "terraform")
 
 
 def test_settle_says_what_is_too_many():

@@ -57,6 +57,24 @@ def test_an_output_alone_is_a_change() -> None:
     assert plan.headline() == "test: 0 to add, 0 to change, 0 to destroy, outputs url change"
 
 
+@pytest.mark.parametrize(
+    ("change", "names"),
+    [
+        ({"after": {"web": {"autoscaling_group": "x"}}, "after_unknown": {"web": {"hook": True}}}, {"web"}),
+        ({"after": {"web": {}}, "after_unknown": {"web": {}, "worker": True}}, {"web", "worker"}),
+        ({"after": {"web": {}}, "after_unknown": False}, {"web"}),
+        ({"after": {}, "after_unknown": False}, set()),
+        ({"after_unknown": True}, None),
+        (None, None),
+    ],
+)
+def test_the_fleets_are_known_by_name_before_they_are_made(
+    change: dict[str, Any] | None, names: set[str] | None
+) -> None:
+    changes = {"fleets": {"actions": ["create"], **change}} if change else {}
+    assert plan_of(output_changes=changes).fleets == names
+
+
 def test_lines_name_attributes_and_never_values() -> None:
     plan = plan_of(
         resource(

@@ -162,6 +162,29 @@ def test_plans_shows_saves_and_applies_that_very_plan(setup: Setup) -> None:
     assert "s3cret" not in json.dumps(plan.summary())
 
 
+FLEETS = """
+resource "terraform_data" "group" {
+  for_each = toset(["web", "worker"])
+}
+output "fleets" {
+  value = { for name, group in terraform_data.group : name => { name = name, template = group.id } }
+}
+"""
+
+
+def test_a_plan_knows_the_names_of_fleets_that_are_not_made_yet(setup: Setup) -> None:
+    assert setup.terraform().plan("without", {"application_ami_id": "ami-1"}).fleets is None
+    with (setup.checkout / "main.tf").open("a") as file:
+        file.write(FLEETS)
+    plan = setup.terraform().plan("first", {"application_ami_id": "ami-1"})
+    assert "fleets" not in plan.outputs, "the ids are not known yet"
+    assert plan.fleets == {"web", "worker"}
+    assert plan.location is not None
+    setup.terraform().apply(plan.location)
+    plan = setup.terraform().plan("second", {"application_ami_id": "ami-1"})
+    assert (plan.location, plan.fleets) == (None, {"web", "worker"})
+
+
 def test_nothing_to_change_saves_nothing_and_knows_the_outputs(setup: Setup) -> None:
     setup.terraform().apply(saved(setup, "first"))
     plan = setup.terraform().plan("second", {"application_ami_id": "ami-1"})

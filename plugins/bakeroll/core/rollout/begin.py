@@ -50,17 +50,20 @@ class Begin:
         )
 
 
-def check_fleets(environment: str, wanted: Collection[str], made: Collection[str]) -> None:
+def check_fleets(environment: str, wanted: Collection[str], made: Collection[str], root: str) -> None:
     """Make sure that environment file and Terraform speak of the same fleets.
 
     :param wanted: names in the environment file.
     :param made: names in Terraform's output.
+    :param root: folder of the root module, relative to the repository.
     :raises FleetError: if they differ: such a fleet would never be rolled, or never be found.
     """
     if set(wanted) != set(made):
+        ours, theirs = (", ".join(sorted(names)) or "none" for names in (wanted, made))
         raise FleetError(
-            f"{environment}: the environment file has the fleets {', '.join(sorted(wanted))}, Terraform's "
-            f"output has {', '.join(sorted(made)) or 'none'}; name the same in both"
+            f"{environment}: dags/environments/{environment}.yaml has the fleets {ours}, Terraform's output "
+            f"`fleets` has {theirs}; name the same under `fleets` there and in {root}/terraform.tfvars, then "
+            "start a new run"
         )
 
 

@@ -81,6 +81,7 @@ class Plan:
     :param output_changes: names of the outputs that change.
     :param outputs: what is already known of the outputs after an apply, without sensitive ones.
     :param location: where the plan is saved; None if there is nothing to apply.
+    :param fleets: names in the output `fleets` after an apply; None if Terraform does not know them yet.
     """
 
     environment: str
@@ -88,6 +89,7 @@ class Plan:
     output_changes: tuple[str, ...]
     outputs: Mapping[str, Any]
     location: PlanLocation | None = None
+    fleets: frozenset[str] | None = None
 
     @property
     def has_changes(self) -> bool:
@@ -166,7 +168,15 @@ def from_document(environment: str, document: Mapping[str, Any]) -> Plan:
             for name, output in outputs.items()
             if not output.get("sensitive") and "value" in output
         },
+        fleets=_keys(document.get("output_changes", {}).get("fleets", {})),
     )
+
+
+def _keys(change: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the keys that an output will have: those of a new fleet are known, its template's id is not."""
+    parts = [change.get("after"), change.get("after_unknown")]
+    known = [part for part in parts if isinstance(part, Mapping)]
+    return frozenset(str(key) for part in known for key in part) if known else None
 
 
 def _change(resource: Mapping[str, Any]) -> Change:
