@@ -78,7 +78,7 @@ def test_nobody_is_asked_if_nobody_asked_for_it(w, asked):
     [
         ({"params": {"pause": True}}, "the run was started with `pause`"),
         ({"xcoms": {("begin", "pause"): True}}, "somebody asked for a pause while it ran"),
-        ({}, "the environment file has `pause_after: 1`"),
+        ({}, "the environment file has `pause_after: [1]`"),
     ],
 )
 def test_a_pause_is_asked_for_by_run_meanwhile_or_by_the_file(w, asked, where, why):

@@ -61,7 +61,8 @@ class ProceedOperator(FleetOperator):
 
     def _why(self, context: Context, deployment: Deployment) -> str | None:
         if self.wave in deployment.fleet(self.fleet).pause_after:
-            return f"the environment file has `pause_after: {self.wave}`"
+            pauses = ", ".join(str(wave) for wave in deployment.fleet(self.fleet).pause_after)
+            return f"the environment file has `pause_after: [{pauses}]`"
         if context["params"].get(PAUSE):
             return "the run was started with `pause`"
         if context["ti"].xcom_pull(task_ids="begin", key=PAUSE):
