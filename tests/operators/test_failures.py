@@ -11,6 +11,7 @@ from bakeroll.core.errors import ConfigError, PlanError, PreflightError, Rejecte
 from bakeroll.core.layers.decisions import Decisions, LayerDecision
 from bakeroll.core.rollout.preflight import environment_check
 from bakeroll.core.rollout.preflight.headroom import Findings
+from bakeroll.core.rollout.rollback import BeginRollback
 from bakeroll.core.terraform import Plan
 from bakeroll.hooks.account import AccountHook
 from bakeroll.listeners.run_note import CAUSE
@@ -18,8 +19,9 @@ from bakeroll.listeners.run_note import KEY as RUN_NOTE
 from bakeroll.operators import journal, terraform
 from bakeroll.operators.base import DeploymentOperator
 from bakeroll.operators.failures import sentence
-from bakeroll.operators.journal import BeginOperator, CloseOperator
+from bakeroll.operators.journal import BeginOperator, CloseOperator, ReleaseOperator
 from bakeroll.operators.layers import BakeLayerOperator, DecideLayersOperator
+from bakeroll.operators.rollback import RestoreOperator
 from bakeroll.operators.rollout import FleetOperator
 from bakeroll.operators.terraform import PlanOperator
 from tests.operators import test_steps
@@ -96,6 +98,32 @@ def test_bakes_and_close_leave_the_cause(w):
     w.clients.s3.put_object(Bucket=test_steps.BUCKET, Key=w.ledger.key, Body=b"{}")
     close = CloseOperator(task_id="close", environment_file=str(w.file))
     assert "journal" in cause(close)
+
+
+def test_a_release_without_an_apply_says_what_to_do(w):
+    release = ReleaseOperator(task_id="release", environment_file=str(w.file), fleets={})
+    said = cause(release)
+    assert said.startswith("production: the journal names no image")
+    assert said.endswith("nothing is released; start a new run")
+
+
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_rollback_that_cannot_be_finished_says_what_helps(w, gone):
+    w.ledger.update(lambda opened: opened.model_copy(update={"image_id": "ami-2", "apply_epoch": 1}))
+    w.run(BeginRollback(w.clients, w.ledger, "production", cause=lambda: "web is sick"))
+    record = w.ledger.read().fleets["web"]
+    if gone:
+        template = record.launch_template_id
+        w.clients.ec2.modify_launch_template(LaunchTemplateId=template, DefaultVersion="2")
+        w.clients.ec2.delete_launch_template_versions(LaunchTemplateId=template, Versions=["1"])
+    else:
+        w.file.write_text(w.file.read_text().replace("  web:", "  worker:"))
+    said = cause(RestoreOperator(task_id="t", step="restore", environment_file=str(w.file), fleet="web"))
+    assert said.startswith("production is not rolled back: ")
+    helps = "clear this task or start a new run: both go on with the rollback"
+    assert (helps in said) == (not gone)
+    assert ("neither by clearing this task nor by a new run" in said) == gone
+    assert "abandon_rollback" in said
 
 
 def test_a_connection_that_is_missing_and_a_trigger_that_failed_are_causes(w, monkeypatch):

@@ -131,7 +131,8 @@ class Deployment:
         known = self.known_fleets()
         if fleet not in known:
             raise FleetError(
-                f"{self.name}: fleet {fleet} has been destroyed by a deployment since it was looked at"
+                f"{self.name}: fleet {fleet} has been destroyed by a deployment since it was looked at; look "
+                "afresh with a new run"
             )
         return DrainWaiting(
             self.clients,

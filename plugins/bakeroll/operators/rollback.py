@@ -10,6 +10,7 @@ from airflow.sdk.exceptions import AirflowSkipException
 from bakeroll.core.deployment import BACK_WAVE
 from bakeroll.core.errors import FinalError, OwnershipLostError, RollbackError
 from bakeroll.core.rollout import rollback
+from bakeroll.core.rollout.rollback.target import image_of, target_of
 from bakeroll.core.steps import advance
 from bakeroll.links.console import JournalLink
 from bakeroll.listeners.run_note import CAUSE, ROLLBACK
@@ -18,6 +19,16 @@ from bakeroll.operators.rollout import FleetOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
+
+
+MEND = (
+    "Mend what is named, then clear this task or start a new run: both go on with the rollback; or deploy a "
+    "mended version in its place, by a run with abandon_rollback"
+)
+REPLACE = (
+    "What ran before cannot be brought back, neither by clearing this task nor by a new run: deploy a mended "
+    "version in its place, by a run with abandon_rollback"
+)
 
 
 class BeginRollbackOperator(DeploymentOperator):
@@ -77,10 +88,11 @@ class RestoreOperator(FleetOperator):
             deployment = self.deployment(context)
             journal = deployment.ledger.read()
             state = ". ".join(rollback.describe(deployment.clients, journal))
+            step = MEND
+            if target := target_of(journal.fleets[self.fleet]):
+                step = step if image_of(deployment.clients, target) is not None else REPLACE
             raise RollbackError(
-                f"{deployment.name} is not rolled back: {error}. State: {state}. Mend what is named, then "
-                "clear this task or start a new run: both go on with the rollback; or deploy a mended "
-                "version in its place, by a run with abandon_rollback"
+                f"{deployment.name} is not rolled back: {error}. State: {state}. {step}"
             ) from error
         if result is None:
             raise AirflowSkipException("nothing to go back to")

@@ -88,7 +88,7 @@ def test_an_application_without_environment_is_refused(packer: Path) -> None:
 
 
 def test_an_unknown_layer_is_refused(packer: Path) -> None:
-    with pytest.raises(InputError, match="no layer kernel; the layers are base, application_base"):
+    with pytest.raises(InputError, match="no layer kernel; name one of base, application_base"):
         trace(packer, "kernel", None)
 
 
@@ -356,7 +356,10 @@ def test_a_declaration_that_does_not_fit_the_include_does_not_help(packer: Path)
 
 def test_a_declaration_that_matches_nothing_is_refused(packer: Path) -> None:
     said = refused(packer, "- hosts: all\n  vars:\n    bakeroll_extra_inputs:\n      - stepz/*.yml\n")
-    assert said == "provisioners/base.yml:4: bakeroll_extra_inputs: 'stepz/*.yml' matches no file"
+    assert said == (
+        "provisioners/base.yml:4: bakeroll_extra_inputs: 'stepz/*.yml' matches no file; correct it, relative "
+        "to the playbook"
+    )
 
 
 @pytest.mark.parametrize(
@@ -378,7 +381,8 @@ def test_what_is_missing_is_named_with_file_and_line(packer: Path, playbook: str
 
 def test_a_missing_variable_file_is_named(packer: Path) -> None:
     (packer / "variables/base.pkrvars.hcl").unlink()
-    assert refused(packer) == "layer base: variables/base.pkrvars.hcl does not exist"
+    said = "layer base: variables/base.pkrvars.hcl does not exist; add it, or correct the name"
+    assert refused(packer) == said
 
 
 def test_galaxy_roles_count_by_name_and_version(packer: Path) -> None:

@@ -98,4 +98,6 @@ def unpack(archive: Path, target: Path, what: str) -> None:
         with tarfile.open(archive, "r:gz") as opened:
             opened.extractall(target, filter="data")
     except tarfile.FilterError as error:
-        raise InputError(f"{what}: {error}; such a link or name cannot be taken in") from error
+        raise InputError(
+            f"{what}: {error}; such a link or name cannot be taken in; remove it there"
+        ) from error

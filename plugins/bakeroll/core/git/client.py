@@ -140,7 +140,9 @@ class Git:
         try:
             status = tool.run(["git", *arguments], cwd=work, env=env, on_line=said.append, scratch=work)
         except FileNotFoundError as error:
-            raise InputError("git is not installed where PATH of the Airflow worker finds it") from error
+            raise InputError(
+                "git is not found; install it where PATH of the Airflow worker has it"
+            ) from error
         except ToolInterruptedError as error:
             if self._interrupted:
                 raise

@@ -40,7 +40,7 @@ class Source:
                 "the host under git.connections in the environment file"
             )
         if self.repository.startswith("-") or self.ref.startswith("-"):
-            raise InputError(f"{self.named}, ref {self.ref}: neither may begin with a dash")
+            raise InputError(f"{self.named}, ref {self.ref}: neither may begin with a dash; correct it")
 
     @property
     def named(self) -> str:

@@ -95,7 +95,9 @@ class Decisions:
         if place:
             return self.image_of(LAYERS[place - 1], baked)
         if self.source_ami is None:
-            raise ImageError("an existing image is deployed, so there is no source AMI to bake from")
+            raise ImageError(
+                "an existing image is deployed, so there is no source AMI to bake from; start a new run"
+            )
         return self.source_ami
 
     def to_json(self) -> dict[str, Any]:

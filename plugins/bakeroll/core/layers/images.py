@@ -232,7 +232,10 @@ def mark(ec2: EC2Client, image_id: str, environment: str, judgement: Literal["re
     """
     image = get(ec2, image_id)
     if image is None:
-        raise ImageError(f"{environment}: image {image_id} is gone, it cannot be marked {judgement}")
+        raise ImageError(
+            f"{environment}: image {image_id} is gone, it cannot be marked {judgement}, and nothing can be "
+            "launched of it any more; start a new run, which bakes another"
+        )
     tag(ec2, image, {f"bakeroll:{environment}": judgement})
 
 

@@ -73,7 +73,7 @@ class FileSet:
             self._add_target(path, target, referred)
             return
         if not path.is_file():
-            raise InputError(f"{referred}: {key} does not exist")
+            raise InputError(f"{referred}: {key} does not exist; add it, or correct the name")
         with path.open("rb") as stream:
             digest = hashlib.file_digest(stream, "sha256").hexdigest()
         mode = "0755" if path.stat().st_mode & 0o100 else "0644"

@@ -60,7 +60,7 @@ def trace(packer_dir: Path, layer: str, environment: str | None) -> Inputs:
     :raises InputError: for what is missing or cannot be traced, with file and line.
     """
     if layer not in LAYERS:
-        raise InputError(f"there is no layer {layer}; the layers are {', '.join(LAYERS)}")
+        raise InputError(f"there is no layer {layer}; name one of {', '.join(LAYERS)}")
     own_environment = environment if layer == APPLICATION else None
     if layer == APPLICATION and not environment:
         raise InputError("the application layer belongs to an environment; name it")
@@ -150,5 +150,5 @@ def _settings(provisioners: Path) -> dict[str, str]:
     try:
         parser.read(path, encoding="utf-8")
     except configparser.Error as error:
-        raise InputError(f"{_PROVISIONERS}/ansible.cfg: {error.message}") from error
+        raise InputError(f"{_PROVISIONERS}/ansible.cfg: {error.message}; correct it") from error
     return dict(parser["defaults"]) if parser.has_section("defaults") else {}

@@ -127,7 +127,7 @@ def run_packer(
             if status != 0:
                 raise BakeError(
                     f"{order.image_name}: {argv[0]} {argv[1]} failed with status {status}: "
-                    f"{transcript.failure().rstrip('. ')}; the output above tells more"
+                    f"{transcript.failure().rstrip('. ')}; see the output above"
                 )
         return image_of_manifest(manifest, order.region)
 
@@ -164,4 +164,6 @@ def _run(
     try:
         return tool.run(argv, cwd=cwd, env=env, on_line=on_line, scratch=work, beside=beside)
     except FileNotFoundError as error:
-        raise BakeError(f"{argv[0]} is not installed where PATH of the Airflow worker finds it") from error
+        raise BakeError(
+            f"{argv[0]} is not found; install it where PATH of the Airflow worker has it"
+        ) from error

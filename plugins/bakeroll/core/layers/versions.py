@@ -47,7 +47,9 @@ def _ask(tool: str, argument: str, path: str, home: str) -> str:
             check=False,
         )
     except subprocess.TimeoutExpired as error:
-        raise BakeError(f"{tool} {argument} did not answer within {_TIMEOUT_SECONDS} s") from error
+        raise BakeError(
+            f"{tool} {argument} did not answer within {_TIMEOUT_SECONDS} s; run it on the worker by hand"
+        ) from error
     found = _NUMBER.search(answer.stdout)
     if answer.returncode != 0 or found is None:
         said = (answer.stderr or answer.stdout).strip().splitlines()

@@ -110,7 +110,10 @@ def _folders(root: Path) -> list[Path]:
             continue
         files = sorted(folder.glob("*.tf"))
         if not files:
-            raise PlanError(f"{folder} is no Terraform module: it holds no .tf file (needed by {user})")
+            raise PlanError(
+                f"{folder} is no Terraform module: it holds no .tf file (needed by {user}); correct that "
+                "address, or terraform.root in the environment file"
+            )
         found.append(folder)
         for file in files:
             sources = _LOCAL_SOURCE.findall(file.read_text(encoding="utf-8"))

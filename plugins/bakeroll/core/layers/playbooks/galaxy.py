@@ -48,7 +48,7 @@ def _name(entry: Node, shown: str) -> str:
     name = text_of(get(entry, "name")) or text_of(get(entry, "src", "source"))
     if name is None:
         what = text_of(entry) or ", ".join(key for key, _ in pairs(entry)) or "an empty entry"
-        raise InputError(f"{place}: {what} must be written as name and version")
+        raise InputError(f"{place}: {what} has no name of its own; write it as name and version")
     if not text_of(get(entry, "version")):
         raise InputError(
             f"{place}: {name} has no version, so the same inputs would bake other images; add one"

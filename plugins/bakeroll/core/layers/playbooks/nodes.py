@@ -29,9 +29,9 @@ def compose(path: Path, shown: str) -> Node | None:
         node: Node | None = yaml.compose(path.read_text(encoding="utf-8"), Loader=_LOADER)
     except yaml.MarkedYAMLError as error:
         line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise InputError(f"{shown}:{line}: not YAML: {error.problem}") from error
+        raise InputError(f"{shown}:{line}: not YAML: {error.problem}; correct it") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"{shown}:1: not YAML: {error}") from error
+        raise InputError(f"{shown}:1: not YAML: {error}; correct it") from error
     return node
 
 

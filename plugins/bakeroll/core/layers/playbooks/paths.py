@@ -108,11 +108,14 @@ class ExtraInputs:
         """
         if templated(entry) or Path(entry).is_absolute():
             raise InputError(
-                f"{place}: {self.variable}: {entry!r} must be a path or glob relative to the playbook"
+                f"{place}: {self.variable}: {entry!r} is no path or glob relative to the playbook; write it "
+                "as one"
             )
         found = sorted(self._playbook_dir.glob(entry))
         if not found:
-            raise InputError(f"{place}: {self.variable}: {entry!r} matches no file")
+            raise InputError(
+                f"{place}: {self.variable}: {entry!r} matches no file; correct it, relative to the playbook"
+            )
         self.paths += found
         return found
 

@@ -76,7 +76,8 @@ class References:
         declared = [path for path in self.extra.files() if fnmatch.fnmatchcase(str(path), f"*/{filled}")]
         if not declared:
             raise InputError(
-                f"{place}: {what}: {name} does not exist in any folder where Ansible looks for it"
+                f"{place}: {what}: {name} does not exist in any folder where Ansible looks for it; add it, "
+                "or correct the name"
             )
         return declared
 

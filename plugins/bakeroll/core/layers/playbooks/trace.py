@@ -122,7 +122,10 @@ class PlaybookTrace:
                 name for name in choices if templated(name) or resolve(scope.fill_in(name), scope, "vars")
             ]
             if not present:
-                raise InputError(f"{place}: vars_files: none of {', '.join(choices) or 'nothing'} exists")
+                raise InputError(
+                    f"{place}: vars_files: none of {', '.join(choices) or 'nothing'} exists; add one, or "
+                    "correct the name"
+                )
             for name in present:
                 for path in self._refs.named(name, scope, "vars", place, "vars_files"):
                     self._refs.variables(path, scope, place)
@@ -132,7 +135,7 @@ class PlaybookTrace:
             name = text_of(entry) or text_of(get(entry, "role", "name", "src"))
             place = self._refs.place(scope, entry)
             if name is None:
-                raise InputError(f"{place}: a role without a name")
+                raise InputError(f"{place}: a role without a name; write it as `role: <name>`")
             self._role(name, scope, place)
 
     def _role_of_task(self, args: dict[str, list[str]], scope: Scope, place: str) -> None:
@@ -162,7 +165,8 @@ class PlaybookTrace:
                 self._whole_role(role, place)
                 return role
         raise InputError(
-            f"{place}: role {name} is neither in {self._shown_role_folders()} nor in requirements.yml"
+            f"{place}: role {name} is neither in {self._shown_role_folders()} nor in requirements.yml; add "
+            "it to one of them, or correct the name"
         )
 
     def _templated_role(self, name: str, place: str) -> None:
