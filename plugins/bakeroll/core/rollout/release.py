@@ -27,8 +27,8 @@ def release(clients: Clients, ledger: Ledger, bucket: str, facts: Mapping[str, A
     journal = ledger.read()
     if journal.image_id is None:
         raise JournalError(
-            f"{journal.environment}: the journal names no image, so `apply` has not run: nothing is released; "
-            "start a new run"
+            f"{journal.environment}: the journal names no image, so `apply` has not run: nothing is "
+            "released; start a new run"
         )
     noted = Release(run=ledger.owner, facts=dict(facts))
     journal = ledger.update(
