@@ -85,11 +85,11 @@ def run_trigger(w, trigger):
         return asyncio.run(first_event())
 
 
-def run_task(w, operator, run_id="run-1"):
-    """Run a task as Airflow does: execute, defer, trigger, resume."""
+def run_task(w, operator, run_id="run-1", pushed=None):
+    """Run a task as Airflow does: execute, defer, trigger, resume; what it pushes is put into `pushed`."""
     deferrals = 0
     try:
-        return operator.execute(context(run_id)), deferrals
+        return operator.execute(context(run_id, pushed=pushed)), deferrals
     except TaskDeferred as deferred:
         while True:
             deferrals += 1
@@ -99,7 +99,8 @@ def run_task(w, operator, run_id="run-1"):
             assert event.payload == {"step": operator.step}
             try:
                 resume = getattr(operator, deferred.method_name)
-                return resume(context(run_id), event=event.payload, **deferred.kwargs), deferrals
+                where = context(run_id, pushed=pushed)
+                return resume(where, event=event.payload, **deferred.kwargs), deferrals
             except TaskDeferred as again:
                 deferred = again
 

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
+from botocore.exceptions import BotoCoreError, ClientError
 
 from bakeroll.core.errors import BakerollError, ConfigError, PreflightError, RolledBackError
 from bakeroll.listeners.run_note import CAUSE
@@ -37,12 +38,20 @@ def explained(
         raise  # an effect whose cause is known
     except Exception as error:
         context["ti"].xcom_push(key=CAUSE, value=sentence(error))
-        found = dict(evidence())
+        found = _gathered(evidence)
         for kind, text in found.items():
             tell(f"{kind}:\n{text}")
         if found:
             context["ti"].xcom_push(key=EVIDENCE, value=found)
         raise
+
+
+def _gathered(evidence: Callable[[], Mapping[str, str]]) -> dict[str, str]:
+    """Gather the evidence; what hinders that is no reason to hide the failure itself."""
+    try:
+        return dict(evidence())
+    except (BakerollError, BotoCoreError, ClientError) as error:
+        return {EVIDENCE: f"it could not be gathered: {sentence(error)}"}
 
 
 def sentence(error: Exception) -> str:
