@@ -31,6 +31,8 @@ OPERATORS = (
     rollout.DrainOperator,
     CapacitySensor,
     GateSensor,
+    rollback.RestoreOperator,
+    rollback.DrainBackOperator,
     rollback.EndRollbackOperator,
 )
 RESULTS = {"web.wave_1.retire": [["i-old"]], "rollback.web.restore": [["i-bad"]]}
@@ -190,6 +192,24 @@ def test_whatever_can_fail_after_apply_starts_the_rollback(bag):
         forward = {one for one in later if not one.startswith("rollback.")} - {"close"}
         assert waits_for == {"begin", "terraform.apply", *forward}
         assert dag.get_task("rollback.close").downstream_task_ids == set()
+
+
+def test_every_task_of_a_rollback_says_the_fleets_state_if_it_fails(bag):
+    """Those of this module do; see tests/operators/test_rollback.py."""
+    operators = {task_id: bag.dags[NAME].get_task(task_id) for task_id in GROUP}
+    kinds = {task_id: getattr(one, "operator_class", type(one)) for task_id, one in operators.items()}
+    assert kinds == {
+        "rollback.begin": rollback.BeginRollbackOperator,
+        "rollback.web.restore": rollback.RestoreOperator,
+        "rollback.web.drain": rollback.DrainBackOperator,
+        "rollback.web.verify": rollback.RestoreOperator,
+        "rollback.close": rollback.EndRollbackOperator,
+    }
+    for dag in bag.dags.values():
+        names = {one for one in dag.task_ids if one.startswith("rollback.")}
+        for task_id in names:
+            kind = getattr(dag.get_task(task_id), "operator_class", type(dag.get_task(task_id)))
+            assert kind.__module__ == rollback.__name__, task_id
 
 
 def test_the_key_of_a_cause_is_no_other_xcoms():

@@ -7,10 +7,13 @@ from typing import Any
 
 from airflow.sdk import TaskGroup
 
-from bakeroll.core.deployment import BACK_WAVE
 from bakeroll.graphs.fleet import SKIPPED_IS_FINE
-from bakeroll.operators.rollback import BeginRollbackOperator, EndRollbackOperator, RestoreOperator
-from bakeroll.operators.rollout import DrainOperator
+from bakeroll.operators.rollback import (
+    BeginRollbackOperator,
+    DrainBackOperator,
+    EndRollbackOperator,
+    RestoreOperator,
+)
 
 
 def roll_back(fleets: Iterable[str], facts: dict[str, str], after: Sequence[Any]) -> None:
@@ -28,10 +31,9 @@ def roll_back(fleets: Iterable[str], facts: dict[str, str], after: Sequence[Any]
         for fleet in fleets:
             with TaskGroup(fleet):
                 restore = RestoreOperator(task_id="restore", step="restore", fleet=fleet, **facts)
-                drain = DrainOperator.partial(
+                drain = DrainBackOperator.partial(
                     task_id="drain",
                     fleet=fleet,
-                    wave=BACK_WAVE,
                     map_index_template="{{ task.title }}",
                     **facts,
                 ).expand(instance_ids=restore.output)

@@ -1,30 +1,53 @@
-"""The tasks of a rollback; what they do is in :mod:`bakeroll.core.rollout.rollback`."""
+"""The tasks of a rollback; what they do is in :mod:`bakeroll.core.rollout.rollback`.
+
+One that fails, of whatever, says what state the fleets are in and what to do.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from airflow.sdk.exceptions import AirflowSkipException
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException
+from botocore.exceptions import BotoCoreError, ClientError
 
-from bakeroll.core.deployment import BACK_WAVE
-from bakeroll.core.errors import FinalError, OwnershipLostError, RollbackError
+from bakeroll.core.deployment import BACK_WAVE, Deployment
+from bakeroll.core.errors import (
+    BakerollError,
+    FinalError,
+    OwnershipLostError,
+    RollbackError,
+    RollbackHeldUpError,
+)
 from bakeroll.core.rollout import rollback
 from bakeroll.core.rollout.rollback.target import image_of, target_of
 from bakeroll.core.steps import advance
 from bakeroll.links.console import JournalLink
 from bakeroll.listeners.run_note import CAUSE, ROLLBACK
 from bakeroll.operators.base import DeploymentOperator
-from bakeroll.operators.rollout import FleetOperator
+from bakeroll.operators.failures import sentence
+from bakeroll.operators.rollout import DrainOperator, FleetOperator
 
 if TYPE_CHECKING:
     from airflow.sdk import Context
 
+    from bakeroll.core.rollout.journal import Journal
 
-MEND = (
+UI_COLOR = "#f8e6e6"
+
+GO_ON = (
     "Mend what is named, then clear this task or start a new run: both go on with the rollback; or deploy a "
     "mended version in its place, by a run with abandon_rollback"
 )
+NOT_BEGUN = (
+    "No rollback is noted in the journal yet, and nothing has gone back. Mend what is named, then clear this "
+    "task, which begins it; a new run would go forward instead"
+)
+NO_LONGER = "No rollback is noted in the journal, so there is none to go on with. Start a new run"
+CLOSED = "The journal is closed: the rollback has ended, and there is nothing left to do"
+UNREAD = "Mend what is named, then clear this task: it goes on where the rollback is"
 REPLACE = (
     "What ran before cannot be brought back, neither by clearing this task nor by a new run: deploy a mended "
     "version in its place, by a run with abandon_rollback"
@@ -37,20 +60,21 @@ class BeginRollbackOperator(DeploymentOperator):
     The cause is that of the task that failed, among those that this one waits for.
     """
 
-    ui_color = "#f8e6e6"
+    ui_color = UI_COLOR
     operator_extra_links = (JournalLink(),)
 
     def work(self, context: Context) -> Any:
         """Decide whether there is anything to roll back, and begin with it."""
-        deployment = self.deployment(context)
-        step = rollback.BeginRollback(
-            deployment.clients, deployment.ledger, deployment.name, cause=lambda: self._cause(context)
-        )
-        outcome = advance(step, self.log.info)
-        result = getattr(outcome, "result", None)
-        if result is None:
-            raise AirflowSkipException("nothing to roll back")
-        return result
+        with state_told(self, unnoted=NOT_BEGUN):
+            deployment = self.deployment(context)
+            step = rollback.BeginRollback(
+                deployment.clients, deployment.ledger, deployment.name, cause=lambda: self._cause(context)
+            )
+            outcome = advance(step, self.log.info)
+            result = getattr(outcome, "result", None)
+            if result is None:
+                raise AirflowSkipException("nothing to roll back")
+            return result
 
     def _cause(self, context: Context) -> str:
         ti, dag = context["ti"], context["dag"]
@@ -73,41 +97,102 @@ class RestoreOperator(FleetOperator):
     :param fleet: the fleet's name.
     """
 
-    ui_color = "#f8e6e6"
+    ui_color = UI_COLOR
 
     def __init__(self, *, step: str, fleet: str, **kwargs: Any) -> None:
         super().__init__(step=step, fleet=fleet, wave=BACK_WAVE, **kwargs)
 
+    def work(self, context: Context) -> Any:
+        """Do all that can be done now; defer if the rest is waiting."""
+        with state_told(self):
+            return super().work(context)
+
+    def resume(self, context: Context, event: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+        """Go on where the trigger saw something to do."""
+        with state_told(self):
+            return super().resume(context, event, arguments)
+
     def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
-        """Go on; one that cannot be finished says what state the fleets are in."""
-        try:
-            result = super().advance(context, arguments)
-        except OwnershipLostError:
-            raise
-        except FinalError as error:
-            deployment = self.deployment(context)
-            journal = deployment.ledger.read()
-            state = ". ".join(rollback.describe(deployment.clients, journal))
-            step = MEND
-            if target := target_of(journal.fleets[self.fleet]):
-                step = step if image_of(deployment.clients, target) is not None else REPLACE
-            raise RollbackError(
-                f"{deployment.name} is not rolled back: {error}. State: {state}. {step}"
-            ) from error
+        """Go on; skipped if nothing ran before."""
+        result = super().advance(context, arguments)
         if result is None:
             raise AirflowSkipException("nothing to go back to")
         return result
 
 
+class DrainBackOperator(DrainOperator):
+    """Drains up to 50 instances that a rollback removed, or that the deployment had retired before it.
+
+    :param fleet: the fleet's name.
+    """
+
+    def __init__(self, *, fleet: str, **kwargs: Any) -> None:
+        super().__init__(fleet=fleet, wave=BACK_WAVE, **kwargs)
+
+    def work(self, context: Context) -> Any:
+        """Drain; commands that failed before this attempt are sent again."""
+        with state_told(self):
+            return super().work(context)
+
+    def resume(self, context: Context, event: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
+        """Go on where the trigger saw something to do."""
+        with state_told(self):
+            return super().resume(context, event, arguments)
+
+
 class EndRollbackOperator(DeploymentOperator):
     """Write the record of the rollback, give the journal back, and say what came of it."""
 
-    ui_color = "#f8e6e6"
+    ui_color = UI_COLOR
     operator_extra_links = (JournalLink(),)
 
     def work(self, context: Context) -> None:
         """End it; the run stays red all the same."""
-        deployment = self.deployment(context)
-        said = rollback.end(deployment.clients, deployment.ledger, deployment.environment.state_bucket)
-        context["ti"].xcom_push(key=ROLLBACK, value=said)
-        self.log.warning(said)
+        with state_told(self):
+            deployment = self.deployment(context)
+            said = rollback.end(deployment.clients, deployment.ledger, deployment.environment.state_bucket)
+            context["ti"].xcom_push(key=ROLLBACK, value=said)
+            self.log.warning(said)
+
+
+@contextmanager
+def state_told(operator: DeploymentOperator, *, unnoted: str = NO_LONGER) -> Iterator[None]:
+    """Have a task of a rollback that fails say what state the fleets are in, and what to do.
+
+    What may go by itself is tried again as before: only the words are others.
+
+    :param unnoted: what to do where the journal says of no rollback.
+    :raises RollbackError: for a failure that trying again cannot help.
+    :raises RollbackHeldUpError: for any other.
+    """
+    try:
+        yield
+    except (AirflowSkipException, OwnershipLostError):
+        raise  # the one is no failure, and in the other another run has the fleets in hand
+    except Exception as error:
+        name = Path(operator.environment_file).stem
+        kind = RollbackError if isinstance(error, FinalError) else RollbackHeldUpError
+        state = _state(lambda: operator.deployment(context), unnoted)
+        raise kind(f"the rollback of {name} is not finished: {sentence(error)}. {state}") from error
+
+
+def _state(deployment: Callable[[], Deployment], unnoted: str) -> str:
+    """Say what state the fleets are in and what to do, or why nobody knows."""
+    try:
+        found = deployment()
+        journal = found.ledger.peek()
+        if journal is None:
+            return CLOSED
+        state = ". ".join(rollback.describe(found.clients, journal))
+        step = _next_step(found, journal, unnoted)
+    except (BakerollError, BotoCoreError, ClientError, AirflowException) as error:
+        return f"State: it could not be looked at: {sentence(error)}. {UNREAD}"
+    return f"State: {state or 'no fleet is there yet'}. {step}"
+
+
+def _next_step(deployment: Deployment, journal: Journal, unnoted: str) -> str:
+    if journal.rollback is None:
+        return unnoted
+    targets = [target for record in journal.fleets.values() if (target := target_of(record))]
+    deleted = [target for target in targets if image_of(deployment.clients, target) is None]
+    return REPLACE if deleted else GO_ON
