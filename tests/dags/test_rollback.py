@@ -47,9 +47,12 @@ class Script:
         self.meanwhile = {}
         self.applied = True
         self.causes: list[str] = []
+        self.asked: dict[str, bool] = {}
 
     def run(self, operator, context):
         task_id = context["ti"].task_id
+        if task_id == "begin":
+            self.asked = {name: context["params"][name] for name in ("replace", "abandon_rollback")}
         if fault := self.faults.get(task_id):
             raise fault
         if task_id == "layers.decide":
@@ -96,9 +99,12 @@ def stored(bag):
     return bag.dags[NAME]
 
 
-def run(dag):
-    """Run the DAG; returns the run's state and its tasks' states."""
-    ended = dag.test()
+def run(dag, **conf):
+    """Run the DAG; returns the run's state, and its tasks' states.
+
+    :param conf: the run's parameters.
+    """
+    ended = dag.test(run_conf=conf)
     states = {ti.task_id: str(ti.state) for ti in ended.get_task_instances()}
     return str(ended.state), states
 
@@ -192,6 +198,16 @@ def test_whatever_can_fail_after_apply_starts_the_rollback(bag):
         forward = {one for one in later if not one.startswith("rollback.")} - {"close"}
         assert waits_for == {"begin", "terraform.apply", *forward}
         assert dag.get_task("rollback.close").downstream_task_ids == set()
+
+
+@pytest.mark.parametrize("name", ["replace", "abandon_rollback"])
+def test_what_a_run_is_started_with_reaches_begin(stored, script, name):
+    """What `begin` does with it is in tests/operators/test_parameters.py."""
+    # Both, as `dag.test` keeps what it was given in the DAG.
+    asked = {"replace": False, "abandon_rollback": False, name: True}
+    state, _ = run(stored, **asked)
+    assert state == "success"
+    assert script.asked == asked
 
 
 def test_every_task_of_a_rollback_says_the_fleets_state_if_it_fails(bag):

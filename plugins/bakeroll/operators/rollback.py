@@ -65,7 +65,7 @@ class BeginRollbackOperator(DeploymentOperator):
 
     def work(self, context: Context) -> Any:
         """Decide whether there is anything to roll back, and begin with it."""
-        with state_told(self, unnoted=NOT_BEGUN):
+        with state_told(self, context, unnoted=NOT_BEGUN):
             deployment = self.deployment(context)
             step = rollback.BeginRollback(
                 deployment.clients, deployment.ledger, deployment.name, cause=lambda: self._cause(context)
@@ -104,12 +104,12 @@ class RestoreOperator(FleetOperator):
 
     def work(self, context: Context) -> Any:
         """Do all that can be done now; defer if the rest is waiting."""
-        with state_told(self):
+        with state_told(self, context):
             return super().work(context)
 
     def resume(self, context: Context, event: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         """Go on where the trigger saw something to do."""
-        with state_told(self):
+        with state_told(self, context):
             return super().resume(context, event, arguments)
 
     def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
@@ -131,12 +131,12 @@ class DrainBackOperator(DrainOperator):
 
     def work(self, context: Context) -> Any:
         """Drain; commands that failed before this attempt are sent again."""
-        with state_told(self):
+        with state_told(self, context):
             return super().work(context)
 
     def resume(self, context: Context, event: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
         """Go on where the trigger saw something to do."""
-        with state_told(self):
+        with state_told(self, context):
             return super().resume(context, event, arguments)
 
 
@@ -148,7 +148,7 @@ class EndRollbackOperator(DeploymentOperator):
 
     def work(self, context: Context) -> None:
         """End it; the run stays red all the same."""
-        with state_told(self):
+        with state_told(self, context):
             deployment = self.deployment(context)
             said = rollback.end(deployment.clients, deployment.ledger, deployment.environment.state_bucket)
             context["ti"].xcom_push(key=ROLLBACK, value=said)
@@ -156,7 +156,7 @@ class EndRollbackOperator(DeploymentOperator):
 
 
 @contextmanager
-def state_told(operator: DeploymentOperator, *, unnoted: str = NO_LONGER) -> Iterator[None]:
+def state_told(operator: DeploymentOperator, context: Context, *, unnoted: str = NO_LONGER) -> Iterator[None]:
     """Have a task of a rollback that fails say what state the fleets are in, and what to do.
 
     What may go by itself is tried again as before: only the words are others.
