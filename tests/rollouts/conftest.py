@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +18,7 @@ import yaml
 
 from demo import repository, stage, traffic, watch
 from demo.account import Account, Instance
-from demo.airflow_client import Run, Task
+from demo.airflow_client import PAGE, Run, Task
 from demo.load import Summary
 from demo.settings import DAG_ID, ENVIRONMENT, FLEET, Settings
 from demo.stage import Stage
@@ -113,7 +114,43 @@ class Rollouts:
 
     def note(self, run_id: str) -> str:
         """Read a run's note."""
-        return str(self.running.client._call("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id)}")["note"])
+        return str(self._run(run_id)["note"])
+
+    def ended(self, run_id: str) -> datetime:
+        """Read when a run that has ended did so: only then is it red, whichever task has failed before."""
+        return datetime.fromisoformat(self._run(run_id)["end_date"])
+
+    def _run(self, run_id: str) -> dict[str, Any]:
+        answer: dict[str, Any] = self.running.client._call("GET", f"/dags/{DAG_ID}/dagRuns/{quote(run_id)}")
+        return answer
+
+    @contextmanager
+    def schedule(self) -> Iterator[str]:
+        """Give the environment a schedule that has just come due, as a person does; gives its first run.
+
+        Airflow makes up for the time that came due last if that is less than five minutes, or a tenth of the
+        schedule's interval, ago (CronTriggerTimetable, run_immediately). So nobody waits for it here, and the
+        next one is tomorrow's.
+        """
+        file = self.settings.checkout / "dags/environments" / f"{ENVIRONMENT}.yaml"
+        before = file.read_text(encoding="utf-8")
+        known = set(self._scheduled())
+        due = datetime.now(UTC)
+        facts = {**yaml.safe_load(before), "schedule": f"{due.minute} {due.hour} * * *"}
+        _replace(file, yaml.safe_dump(facts))
+        self.say(f"schedule {facts['schedule']}")
+        try:
+            self.until(lambda: bool(set(self._scheduled()) - known), "a scheduled run")
+            (run_id,) = set(self._scheduled()) - known
+            yield run_id
+        finally:
+            _replace(file, before)
+
+    def _scheduled(self) -> list[str]:
+        """List the runs that the schedule has started."""
+        path = f"/dags/{DAG_ID}/dagRuns"
+        answer = self.running.client._call("GET", path, params={"run_type": "scheduled", "limit": PAGE})
+        return [str(run["dag_run_id"]) for run in answer["dag_runs"]]
 
     def group(self) -> dict[str, Any]:
         """Describe the group."""
@@ -233,6 +270,13 @@ def rollouts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rollouts]:
         yield made
     finally:
         stage.stop(settings, print)
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file that the DAG processor may read at any moment."""
+    new = file.with_suffix(".new")
+    new.write_text(text, encoding="utf-8")
+    new.replace(file)
 
 
 def _change_files(checkout: Path) -> None:
