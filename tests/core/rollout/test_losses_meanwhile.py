@@ -29,6 +29,8 @@ SIZE = 4
 LOST_ZONE = "ap-northeast-1a"
 WAKES_EVERY = 15.0
 """How long drain_terminating takes to be woken, in seconds."""
+SHOWS_AFTER = 20.0
+"""Until health checks show what has happened, in seconds; acts follow each other in no time else."""
 LONGEST_REST = 2 * 3600.0
 SICK = CheckResult(healthy=False, reason="Target.FailedHealthChecks", description="Health checks failed")
 
@@ -90,6 +92,7 @@ class Story:
         if not self.happened and self.at(self):
             self.happened = True
             self.fault(self)
+            w.aws.clock.advance(SHOWS_AFTER)
         if self.after:
             self.after()
         if w.aws.clock.now() - self.woken >= WAKES_EVERY:
