@@ -119,7 +119,7 @@ def test_a_rollback_that_cannot_be_finished_says_what_helps(w, gone):
     else:
         w.file.write_text(w.file.read_text().replace("  web:", "  worker:"))
     said = cause(RestoreOperator(task_id="t", step="restore", environment_file=str(w.file), fleet="web"))
-    assert said.startswith("production is not rolled back: ")
+    assert said.startswith("the rollback of production is not finished: ")
     helps = "clear this task or start a new run: both go on with the rollback"
     assert (helps in said) == (not gone)
     assert ("neither by clearing this task nor by a new run" in said) == gone

@@ -98,9 +98,9 @@ def run_task(w, operator, run_id="run-1", pushed=None):
             event = run_trigger(w, StepTrigger(**arguments))
             assert event.payload == {"step": operator.step}
             try:
-                resume = getattr(operator, deferred.method_name)
                 where = context(run_id, pushed=pushed)
-                return resume(where, event=event.payload, **deferred.kwargs), deferrals
+                given = {"event": event.payload, **deferred.kwargs}
+                return operator.resume_execution(deferred.method_name, given, where), deferrals
             except TaskDeferred as again:
                 deferred = again
 

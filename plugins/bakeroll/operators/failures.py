@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from airflow.sdk.exceptions import AirflowSkipException, DownstreamTasksSkipped
+from airflow.sdk.exceptions import AirflowException, AirflowSkipException, DownstreamTasksSkipped
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bakeroll.core.errors import BakerollError, ConfigError, PreflightError, RolledBackError
@@ -50,7 +50,7 @@ def _gathered(evidence: Callable[[], Mapping[str, str]]) -> dict[str, str]:
     """Gather the evidence; what hinders that is no reason to hide the failure itself."""
     try:
         return dict(evidence())
-    except (BakerollError, BotoCoreError, ClientError) as error:
+    except (AirflowException, BakerollError, BotoCoreError, ClientError) as error:
         return {EVIDENCE: f"it could not be gathered: {sentence(error)}"}
 
 
