@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from sandbox.direct import Call
-from tools.chaos.truth import Truth, names
+from tools.chaos.truth import Truth, ViolationError, names
+from tools.chaos.watch import Watch
 
 ACTING = {
     "autoscaling": (
@@ -23,18 +24,6 @@ MEANWHILE = {"CompleteLifecycleAction", "RecordLifecycleActionHeartbeat", "SendC
 """What may be done without the journal, by drains outside rollouts."""
 KEEPING = {"AutoScalingGroupName", "InstanceLifecyclePolicy"}
 """What sets that abandoned instances are kept, which is the same whoever does it."""
-
-
-class ViolationError(AssertionError):
-    """An invariant does not hold.
-
-    :param number: the invariant's, 1 to 7; 0 for an error that nobody foresaw.
-    """
-
-    def __init__(self, number: int, text: str) -> None:
-        super().__init__(f"invariant {number}: {text}")
-        self.number = number
-        self.text = text
 
 
 @dataclass
@@ -101,6 +90,7 @@ class Invariants:
         self._fleets = {name: FleetInvariants(truth) for name, truth in truths.items()}
         self._truths = truths
         self._say = say
+        self._watch = Watch(truths)
         self._noted_before: set[str] = set()
 
     def before(self, actor: Actor, call: Call) -> None:
@@ -127,6 +117,13 @@ class Invariants:
             journal = next(iter(self._truths.values())).journal() or {"fleets": {}}
             for name, record in journal["fleets"].items():
                 self._fleets[name].intended(actor, record["surge"])
+
+    def always(self, actor: Actor) -> None:
+        """Check what holds after every call, whatever it was and whatever came of it.
+
+        :raises ViolationError: if it does not.
+        """
+        self._watch.after(actor.owner, rolls=actor.rolls)
 
     def shown(self, call: Call) -> dict[str, Seen] | Healthy | None:
         """Return what the answer to a call shows now."""

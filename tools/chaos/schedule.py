@@ -16,11 +16,11 @@ from bakeroll.core.errors import BakerollError
 from bakeroll.core.layers import images
 from sandbox.direct import Call
 from tools.chaos.agenda import Agenda, Process
-from tools.chaos.invariants import ViolationError
 from tools.chaos.others import Others
 from tools.chaos.outside import OutsideDrains
 from tools.chaos.plan import Plan, draw
 from tools.chaos.runs import Run
+from tools.chaos.truth import ViolationError
 from tools.chaos.world import ENVIRONMENT, KilledError, World
 
 LONGEST_RUN_SECONDS = 12 * 3600.0

@@ -11,6 +11,18 @@ from sandbox.direct import DirectAccount
 from sandbox.model.autoscaling.state import COUNTING, Group, Member
 
 
+class ViolationError(AssertionError):
+    """An invariant does not hold.
+
+    :param number: the invariant's, 1 to 7; 0 for an error that nobody foresaw.
+    """
+
+    def __init__(self, number: int, text: str) -> None:
+        super().__init__(f"invariant {number}: {text}")
+        self.number = number
+        self.text = text
+
+
 @dataclass
 class Expected:
     """The group as it would be had there been no rollout.

@@ -186,6 +186,7 @@ class World:
         if refusal is None:
             self._check(lambda: self.invariants.after(actor, call))
             self._note_release(call)
+        self._check(lambda: self.invariants.always(actor))
         if shown := self.invariants.shown(call):
             answer[SEEN] = shown
         if self.kill(call, "after"):
