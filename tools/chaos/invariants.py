@@ -137,6 +137,10 @@ class Invariants:
                     return Healthy(name, truth.healthy_in(arn))
         return None
 
+    def verified(self, actor: Actor, fleet: str) -> None:
+        """Keep what a run was shown when it found a fleet to be as it should be."""
+        self._fleets[fleet].verified(actor)
+
     def red(self, error: BaseException) -> None:
         """Check what a failed run leaves.
 
@@ -162,6 +166,7 @@ class Invariants:
         if still is None:
             for fleet in self._fleets.values():
                 fleet.ended(image_id)
+                fleet.serves(owner)
         self._receipts(journal)
 
     def _receipts(self, journal: dict[str, Any] | None) -> None:
@@ -203,6 +208,8 @@ class FleetInvariants:
         self._sizes_before = (0, 0)
         self._desired_at_end = 0
         self._intent: tuple[int, int, int] | None = None
+        self._verified: dict[str, Seen] = {}
+        """What each run was shown when it found that all serve."""
 
     def before(self, actor: Actor, call: Call, journal: dict[str, Any] | None) -> None:
         """Check what a call is about to do.
@@ -214,6 +221,8 @@ class FleetInvariants:
         self._desired_before = group.desired
         self._sizes_before = (group.min_size, group.max_size)
         back = bool(journal and journal["rollback"])
+        if actor.rolls and journal and (record := journal["fleets"].get(self._truth.name)):
+            self._intended_before(call, record)
         if call.operation == "SetDesiredCapacity" or "DesiredCapacity" in call.params:
             self._sets_desired(call, back=back)
         if call.operation == "TerminateInstanceInAutoScalingGroup":
@@ -243,6 +252,19 @@ class FleetInvariants:
         if surge and surge["minimum"] == group.min_size != seen.minimum and seen.expected_minimum:
             self._truth.expected.minimum |= seen.expected_minimum
             self._truth.expected.low -= max(0, group.desired - seen.desired)
+
+    def verified(self, actor: Actor) -> None:
+        """Keep what a run was shown when it found that all serve."""
+        self._verified[actor.owner] = actor.see(self._truth.name)
+
+    def _intended_before(self, call: Call, record: dict[str, Any]) -> None:
+        """Check that the journal says what a call does before it is done."""
+        instance_id = call.params.get("InstanceId")
+        if call.operation == "TerminateInstanceInAutoScalingGroup" and instance_id not in record["retired"]:
+            raise ViolationError(6, f"{instance_id} is terminated before that is noted")
+        raised = int(call.params.get("MinSize", 0)) > self._truth.group.min_size
+        if raised and not record["before"]:
+            raise ViolationError(6, f"MinSize is raised to {call.params['MinSize']} before that is noted")
 
     def picture(self) -> Seen:
         """Return what a look at the group shows now."""
@@ -295,6 +317,10 @@ class FleetInvariants:
         truth, seen = self._truth, actor.see(self._truth.name)
         if instance_id in seen.current and not back:
             raise ViolationError(2, f"{instance_id} is current and is terminated")
+        if unasked := truth.group.target_groups.keys() - seen.targets.keys():
+            raise ViolationError(
+                1, f"{instance_id} is terminated, health in {names(unasked)} not being asked"
+            )
         ready = seen.ready - set(truth.terminated)
         if instance_id in ready and len(ready) - 1 < seen.floor:
             raise ViolationError(
@@ -367,6 +393,22 @@ class FleetInvariants:
         truth.targets = 0
         expected.minimum = {group.min_size}
         expected.maximum = expected.maximum & {group.max_size} or expected.maximum | {group.max_size}
+
+    def serves(self, owner: str) -> None:
+        """Check that the live target serves at the end of a run, but for what went since the run saw it.
+
+        :param owner: the run.
+        :raises ViolationError: if it does not.
+        """
+        truth, seen = self._truth, self._verified.get(owner)
+        if seen is None:
+            raise ViolationError(6, f"{owner} is over, and nobody saw whether {truth.name} serves")
+        ready, low = truth.ready(), truth.expected.low
+        asked = seen.targets.keys() >= truth.group.target_groups.keys()
+        went = (len(seen.ready - ready) if asked else 0) + max(0, low - seen.floor)
+        if len(ready) + went < low:
+            text = f"{len(ready)} of {low} instances of {truth.name} serve at the end"
+            raise ViolationError(7, f"{text}, and {went} went since {owner} saw it")
 
     def _all_current(self) -> None:
         truth = self._truth

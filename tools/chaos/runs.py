@@ -68,6 +68,7 @@ class Run(DagRun):
         """Go on after a person cleared what failed."""
         self.alive = True
         self.clears += 1
+        self._world.actions.begins(self.owner)
         return self._start("run", self._main())
 
     def end(self, *, kill: bool) -> None:
@@ -77,6 +78,7 @@ class Run(DagRun):
         """
         self.alive = False
         self.superseded = not kill
+        self._world.actions.ends(self.owner)
         for process in self.processes:
             if kill:
                 self._agenda.kill(process)
@@ -95,6 +97,7 @@ class Run(DagRun):
         self._world.say(f"{self.owner} failed: {str(self._failure)[:160]}")
         if self._leaves_it():
             self.alive = False
+            self._world.actions.ends(self.owner)
             self._world.say(f"a person ends {self.owner} before it is rolled back")
         else:
             yield from self._roll_back(str(self._failure) or "a task died; its log ends")
@@ -161,6 +164,7 @@ class Run(DagRun):
         rollback.insist_on_none(ledger, name)
         self._record()
         self.deployment.remember_fleets(self._outputs())
+        self._world.actions.begins(self.owner)
 
     def _apply(self) -> Turns:
         yield 0.0

@@ -193,6 +193,7 @@ class Schedule:
 
     def _judge_red(self, run: Run, error: BaseException) -> None:
         self.world.say(f"{run.owner} is red: {type(error).__name__}: {error}")
+        self.world.actions.ends(run.owner)
         run.alive = False
         if isinstance(error, BakerollError):
             self.world.invariants.red(error)

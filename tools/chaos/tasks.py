@@ -20,6 +20,8 @@ from tools.chaos.world import KilledError, World
 RETRIES = 2
 RETRY_DELAY_SECONDS = 30.0
 """The DAGs' defaults."""
+VERIFYING = {"verify", "verify_restored"}
+"""Steps that see a fleet as it should be."""
 FOUND_DEAD_SECONDS = 60.0
 """After how long Airflow finds that a process is dead."""
 
@@ -70,7 +72,10 @@ class DagRun:
             step = self.deployment.step(kind, given)
             if isinstance(step, Drain | DrainWaiting):
                 given["earlier"] = step.earlier_commands()
-            return (yield from self._until_done(kind, given))
+            result = yield from self._until_done(kind, given)
+            if kind in VERIFYING:
+                self._world.invariants.verified(self._world.actor, arguments["fleet"])
+            return result
 
         def give_up() -> None:
             self.deployment.give_up(kind, arguments)
@@ -149,7 +154,10 @@ class DagRun:
         """Return how long a worker's machine does nothing between a look and what follows from it."""
         world = self._world
         stalls = not world.calm and world.chance.random() < world.plan.stall
-        return world.chance.choice([5.0, 65.0, 200.0]) if stalls else 0.0
+        seconds = world.chance.choice([5.0, 65.0, 200.0]) if stalls else 0.0
+        if stalls:
+            world.actions.held_up(seconds)
+        return seconds
 
     def _trigger(self, kind: str, arguments: Mapping[str, Any]) -> Turns:
         observer, waits = Observer(self._step(kind, arguments)), pauses()

@@ -38,7 +38,9 @@ class Watch:
             if self._lowest.get(name) != low:
                 self._lowest[name] = low
                 if low[0] < low[1]:
-                    raise ViolationError(1, f"desired capacity of {name} is {low[0]}, its live target {low[1]}")
+                    raise ViolationError(
+                        1, f"desired capacity of {name} is {low[0]}, its live target {low[1]}"
+                    )
         journal = self._any.journal()
         if journal is self._journal:
             return
@@ -55,7 +57,9 @@ class Watch:
     @staticmethod
     def _opened_or_closed(owner: str, journal: Record, *, opened: bool) -> None:
         if journal["owner"] != owner:
-            raise ViolationError(5, f"{owner} {'opened' if opened else 'deleted'} {journal['owner']}'s journal")
+            raise ViolationError(
+                5, f"{owner} {'opened' if opened else 'deleted'} {journal['owner']}'s journal"
+            )
         raised = [name for name, record in journal["fleets"].items() if record["surge"]]
         if raised:
             raise ViolationError(4, f"the journal is gone, and capacity of {names(raised)} is still raised")
@@ -71,7 +75,9 @@ class Watch:
             raise ViolationError(5, f"epoch {before['epoch']} of {before['owner']} became {now['epoch']}")
         elif before["lease_until"] > self._any.aws.clock.now():
             left = before["lease_until"] - self._any.aws.clock.now()
-            raise ViolationError(5, f"{owner} took the journal over while its lease ran for {left:.0f} s more")
+            raise ViolationError(
+                5, f"{owner} took the journal over while its lease ran for {left:.0f} s more"
+            )
         for name in before["fleets"].keys() & now["fleets"].keys():
             _grows(name, before["fleets"][name], now["fleets"][name])
 
@@ -118,7 +124,9 @@ def consistent(name: str, record: Record) -> None:
     if lost & retained:
         raise ViolationError(3, f"{name}: {names(lost & retained)} are lost and retained at once")
     if undrained != lost | retained:
-        raise ViolationError(3, f"{name}: no reason, or no outcome, of {names(undrained ^ (lost | retained))}")
+        raise ViolationError(
+            3, f"{name}: no reason, or no outcome, of {names(undrained ^ (lost | retained))}"
+        )
     if unknown := (undrained | set(record["told"])) - set(record["retired"]):
         raise ViolationError(3, f"{name}: {names(unknown)} were given up and never retired")
     surge = record["surge"]

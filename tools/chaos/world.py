@@ -15,6 +15,7 @@ from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.errors import ServiceError
 from sandbox.model.ports import CheckResult, CommandResult
 from sandbox.virtual import Behaviour
+from tools.chaos.actions import Actions
 from tools.chaos.invariants import Actor, Healthy, Invariants
 from tools.chaos.plan import FleetPlan, Plan
 from tools.chaos.truth import Expected, Truth
@@ -86,6 +87,7 @@ class World:
         self.fleets = dict(zip(NAMES, plan.fleets, strict=False))
         self.truths = self._make_fleets()
         self.invariants = Invariants(self.truths, self.say)
+        self.actions = Actions(self.truths, HOOK, plan.latency_seconds, self.say, self.unforeseen.append)
 
     @property
     def journal(self) -> dict[str, Any] | None:
@@ -163,16 +165,13 @@ class World:
         return {"MixedInstancesPolicy": {"LaunchTemplate": launch}}
 
     def _around(self, call: Call, perform: Callable[[], dict[str, Any]]) -> dict[str, Any]:
-        beside = 1
-        if self.calls >= BUSY:
-            beside += sum(len(truth.group.members) for truth in self.truths.values())
-        self.aws.clock.advance(self.chance.random() * self.plan.latency_seconds / beside)
+        self._pass_time()
         self.disturb()
         self.calls += 1
         actor = self.actor
-        if self.kill(call, "before"):
-            self.say(f"{actor.owner} {actor.what} is killed before {call.operation}")
-            raise KilledError
+        if self.plan.call_faults and not self.calm:
+            self.actions.held_up()  # any of its calls may have failed
+        self._maybe_die(call, "before")
         if call.operation == "DeleteObject":
             # A second try finds none: the first was done and its answer lost.
             self.last_journal = self.journal or self.last_journal
@@ -189,15 +188,28 @@ class World:
         self._check(lambda: self.invariants.always(actor))
         if shown := self.invariants.shown(call):
             answer[SEEN] = shown
-        if self.kill(call, "after"):
-            self.say(f"{actor.owner} {actor.what} is killed after {call.operation}")
-            raise KilledError
+        self._maybe_die(call, "after")
         if refusal is not None:
             raise refusal
         if self.lose(call):
+            self.actions.held_up()
             self.say(f"{actor.owner} {actor.what}: the answer of {call.operation} is lost")
             raise ConnectionClosedError(endpoint_url=f"https://{call.service}.direct/")
         return answer
+
+    def _pass_time(self) -> None:
+        """Let a call take its time."""
+        beside = 1
+        if self.calls >= BUSY:
+            beside += sum(len(truth.group.members) for truth in self.truths.values())
+        self.aws.clock.advance(self.chance.random() * self.plan.latency_seconds / beside)
+
+    def _maybe_die(self, call: Call, when: str) -> None:
+        """End the process that calls, if it is to die here."""
+        if self.kill(call, when):
+            self.actions.held_up()
+            self.say(f"{self.actor.owner} {self.actor.what} is killed {when} {call.operation}")
+            raise KilledError
 
     def _answered(self, call: Call, answer: dict[str, Any]) -> None:
         """Note what an answer shows, when it comes."""
