@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from random import Random
+from types import MappingProxyType
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -19,23 +20,15 @@ SHORTAGE = "We currently do not have sufficient t3.micro capacity in the Availab
 class Others:
     """Draws disturbances, and keeps account of how the group would look without the rollout.
 
-    :param release: makes a new commit: the next run deploys another image.
-    :param end_run: marks the running run failed; told whether its processes end with that.
-    :param spoil: lets the version that is to be deployed get sick.
-    :param abort: aborts the rollout at its next pause.
+    :param people: what people do to runs, by kind.
     """
 
     def __init__(
-        self,
-        world: World,
-        *,
-        release: Callable[[], object],
-        end_run: Callable[[bool], object],
-        spoil: Callable[[], object],
-        abort: Callable[[], object],
+        self, world: World, people: Mapping[str, Callable[[], object]] = MappingProxyType({})
     ) -> None:
         self._world = world
         self._chance = Random(f"others {world.plan.seed}")  # noqa: S311  # repeatable, not secret
+        self._rate, self._kinds = world.plan.disturb, world.plan.kinds
         self._truth: Truth = next(iter(world.truths.values()))
         self._autoscaling = world.plain_client("autoscaling")
         self._does: dict[str, Callable[[], object]] = {
@@ -52,11 +45,7 @@ class Others:
             "drain_fails": self._drain_fails,
             "refuse_launch": self._refuse_launch,
             "zone_full": self._zone_full,
-            "new_version": release,
-            "end_run": lambda: end_run(True),
-            "end_run_zombie": lambda: end_run(False),
-            "goes_bad": spoil,
-            "abort": abort,
+            **people,
         }
 
     @property
@@ -65,9 +54,9 @@ class Others:
 
     def maybe(self) -> None:
         """Do something now and then."""
-        if self._chance.random() >= self._world.plan.disturb:
+        if self._chance.random() >= self._rate:
             return
-        kind = self._chance.choice(self._world.plan.kinds)
+        kind = self._chance.choice(self._kinds)
         self._truth = self._chance.choice(list(self._world.truths.values()))
         try:
             self._does[kind]()

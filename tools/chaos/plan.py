@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -18,6 +18,8 @@ WAVES = (
 
 SHAPES = ("template", "template", "template", "mixed", "latest", "two_hooks", "standby")
 """What kind of group it is; those that `begin` refuses are other tests' business."""
+LATER_SHAPES = ("default",)
+"""Those that :func:`draw` puts in the place of ``template`` now and then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +56,7 @@ class Plan:
     :ivar stall: chance that a worker stands still between a look and its act.
     :ivar calls: after how many calls all faults end.
     :ivar attempts: how often botocore tries a call.
+    :ivar disaster: chance of one of the disasters before a call.
     """
 
     seed: int
@@ -77,6 +80,8 @@ class Plan:
     kill: float = 0.0
     stall: float = 0.0
     calls: int = 200
+    disaster: float = 0.0
+    disasters: tuple[str, ...] = ()
 
     @property
     def calm(self) -> bool:
@@ -92,8 +97,36 @@ DISTURBANCES = (
 )  # fmt: skip
 
 
+DISASTERS = (
+    "spot_interruption", "zone_unreachable", "zone_dies", "boots_fail", "exit_standby", "pause",
+)  # fmt: skip
+
+
 def draw(seed: int) -> Plan:
     """Draw a schedule.
+
+    :param seed: decides everything.
+    """
+    plan = first_drawn(seed)
+    chance = Random(f"more of {seed}")  # noqa: S311  # repeatable, not secret
+    if plan.calm:
+        return plan
+    fleets = tuple(
+        replace(fleet, shape=chance.choice(LATER_SHAPES))
+        if fleet.shape == "template" and chance.random() < 0.1
+        else fleet
+        for fleet in plan.fleets
+    )
+    return replace(
+        plan,
+        fleets=fleets,
+        disaster=chance.choice([0.0, 0.005, 0.02]),
+        disasters=tuple(chance.sample(DISASTERS, chance.randint(1, 4))),
+    )
+
+
+def first_drawn(seed: int) -> Plan:
+    """Draw what seeds always meant: what is drawn since comes from chances of its own, in :func:`draw`.
 
     :param seed: decides everything.
     """

@@ -17,11 +17,11 @@ from bakeroll.core.errors import AbortedError, BakerollError
 from bakeroll.core.rollout import begin, release, rollback
 from bakeroll.core.rollout.begin import Begin
 from bakeroll.core.rollout.program import Task, program
-from bakeroll.core.steps import Step
+from bakeroll.core.steps import Observer, Step, pauses
 from bakeroll.core.terraform import FleetOutput
 from tools.chaos.agenda import Agenda, Process, Turns
 from tools.chaos.tasks import DagRun
-from tools.chaos.world import HOOK, KilledError, World, template_id
+from tools.chaos.world import HOOK, MOVING, KilledError, World, template_id
 
 FAILURES = (BakerollError, ClientError, BotoCoreError, KilledError)
 """What a task fails with; a person who ends the run kills it as well."""
@@ -127,12 +127,25 @@ class Run(DagRun):
                 result = yield from self._step_task(what, task.step, arguments)
 
     def _proceed(self, name: str, task: Task) -> Turns:
-        """Go on, as the operator does where nobody asked for a pause; or do as a person wants who aborts."""
+        """Go on, as the operator does where nobody asked for a pause; or do as a person wants who does."""
         yield 0.0
         self.deployment.ledger.going(back=False).read()
+        if self._world.pause:
+            yield from self._paused(name, task)
         if self._world.abort:
             self._world.abort = False
             raise AbortedError(f"fleet {name}: somebody aborted the rollout after wave {task.wave}")
+
+    def _paused(self, name: str, task: Task) -> Turns:
+        """Stand until a person who was asked says go on."""
+        ends = self._world.aws.clock.now() + self._world.pause
+        self._world.pause = 0.0
+        observer = Observer(self._step("proceed", {"fleet": name, "wave": task.wave}))
+        waits = pauses()
+        while self._world.aws.clock.now() < ends:
+            observer.look()
+            yield next(waits)
+        self._world.say(f"a person goes on with {name} after wave {task.wave}")
 
     def _mapped(self, what: str, task: Task, arguments: Mapping[str, Any], chunks: list[list[str]]) -> Turns:
         yield from self._beside(
@@ -199,12 +212,14 @@ class Run(DagRun):
     def _terraform(self, name: str) -> None:
         """Point a group at the image, as Terraform's apply does: it has a lock of its own."""
         truth, world = self._world.truths[name], self._world
-        pinned = world.fleets[name].shape == "latest" and truth.group.template.version != "$Latest"
+        moving = MOVING.get(world.fleets[name].shape)
+        pinned = moving is not None and truth.group.template.version != moving
         if truth.launches == self.image_id and not pinned:
             return
         truth.targets += 1
         world.say(f"{self.owner} apply: {name}: {truth.launches} -> {self.image_id}")
         version = world.new_version(name, self.image_id)
+        world.aws.templates.defaults[template_id(name)] = int(version)
         world.plain_client("autoscaling").update_auto_scaling_group(
             AutoScalingGroupName=name, **world.launches(name, version)
         )

@@ -16,6 +16,7 @@ from bakeroll.core.errors import BakerollError
 from bakeroll.core.layers import images
 from sandbox.direct import Call
 from tools.chaos.agenda import Agenda, Process
+from tools.chaos.disasters import Disasters
 from tools.chaos.others import Others
 from tools.chaos.outside import OutsideDrains
 from tools.chaos.plan import Plan, draw
@@ -97,8 +98,16 @@ class Schedule:
             # What others do succeeds, or the checks would not know what to expect.
             world.aws.faults.set({**setting, "principal": "*_chaos/*"})
         others = Others(
-            world, release=self._release, end_run=self._end_run, spoil=self._spoil, abort=self._abort
+            world,
+            {
+                "new_version": self._release,
+                "end_run": lambda: self._end_run(True),
+                "end_run_zombie": lambda: self._end_run(False),
+                "goes_bad": self._spoil,
+                "abort": self._abort,
+            },
         )
+        disasters = Disasters(world, self._pause)
 
         def disturb() -> None:
             if plan.drains_outside:
@@ -107,6 +116,7 @@ class Schedule:
                 self._calm_down()
             else:
                 others.maybe()
+                disasters.maybe()
 
         world.disturb = disturb
         if plan.kill:
@@ -256,6 +266,9 @@ class Schedule:
     def _abort(self) -> None:
         self.world.abort = True
         self.world.say("others: a person will abort at the next pause")
+
+    def _pause(self, seconds: float) -> None:
+        self.world.pause = seconds
 
     def _release(self) -> None:
         self._wanted, self._replace = self.world.new_image(), False

@@ -39,6 +39,8 @@ CONTENT = {
         }
     ],
 }
+MOVING = {"latest": "$Latest", "default": "$Default"}
+"""The version that a group launches from, by the shapes of which that is another one as time goes by."""
 BUSY = 5000
 """From so many calls on, their time is shared: calls of processes beside each other go one after the other
 here, and a hundred machines that are looked at would keep all others from their turn for hours."""
@@ -80,6 +82,8 @@ class World:
         """The image that a run has released last: what a failed one goes back to."""
         self.abort = False
         """Whether a person aborts at the next pause."""
+        self.pause = 0.0
+        """For how many seconds a person thinks at the next pause."""
         self.unforeseen: list[BaseException] = []
         self._image = 0
         self.environment_file = self._environment_file(folder)
@@ -154,7 +158,7 @@ class World:
         shape = self.fleets[fleet].shape
         specification = {
             "LaunchTemplateId": template_id(fleet),
-            "Version": "$Latest" if shape == "latest" else version,
+            "Version": MOVING.get(shape, version),
         }
         if shape != "mixed":
             return {"LaunchTemplate": specification}
