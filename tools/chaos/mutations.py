@@ -10,16 +10,17 @@ import secrets
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from unittest.mock import patch
 
-from bakeroll.core.rollout import capacity, fleet, journal
-from bakeroll.core.rollout.drains import lifecycle_actions, receipts
+from bakeroll.core.rollout import capacity, fleet, journal, lifecycle_actions
+from bakeroll.core.rollout.drains import receipts
 from bakeroll.core.rollout.rollback import begin as back
 from bakeroll.core.rollout.rollback.step import BackStep
 from bakeroll.core.rollout.waves import await_capacity, raising, retire, settle
-from bakeroll.core.steps import Done
+from bakeroll.core.steps import Done, Wait
+from tools.chaos.plan import Plan
 from tools.chaos.schedule import play
 
 
@@ -31,6 +32,7 @@ class Mutation:
     :ivar owner: the module or class that has the guard.
     :ivar guard: its name there; one that is not there is an error.
     :ivar broken: what stands there instead.
+    :ivar change: makes more of what the guard is for, where few schedules have it.
     """
 
     invariant: int
@@ -38,6 +40,7 @@ class Mutation:
     owner: Any
     guard: str
     broken: Any
+    change: Callable[[Plan], Plan] = lambda plan: plan
 
     def applied(self) -> AbstractContextManager[Any]:
         """Break it for a while.
@@ -46,6 +49,17 @@ class Mutation:
         """
         getattr(self.owner, self.guard)
         return patch.object(self.owner, self.guard, self.broken)
+
+
+def policies_at_work(plan: Plan) -> Plan:
+    """Let a policy scale out often, and answers be lost."""
+    return replace(plan, disturb=0.05, kinds=("scale_out",), kill=max(plan.kill, 0.005), disaster=0.0)
+
+
+def whoever(_step: settle.Settle, picture: fleet.Fleet) -> Wait | Done:
+    """Wait for protection to be taken back, and for no health."""
+    protected = any(one.protected for one in picture.current) and not picture.new_instances_protected
+    return Wait("protection") if protected else Done("whoever serves", {})
 
 
 def keep_minimum(now: fleet.Fleet, before: journal.Before, surge: journal.Surge | None) -> tuple[int, int]:
@@ -94,14 +108,16 @@ MUTATIONS = (
     Mutation(3, "send no heartbeats", lifecycle_actions, "heartbeat", lambda *_: None),
     Mutation(4, "give no size back", settle, "sizes_after", lambda now, *_: (now.minimum, now.maximum)),
     Mutation(4, "overwrite what people set", raising, "set_by_others", lambda _now, before, _surge: before),
-    Mutation(4, "count as ours what a policy added", raising, "shifted", lambda *_: None),
+    Mutation(
+        4, "count as ours what a policy added", raising, "shifted", lambda *_: None, change=policies_at_work
+    ),
     Mutation(4, "never give the minimum back", settle, "sizes_after", keep_minimum),
     Mutation(5, "ask nobody who holds the journal", journal.Ledger, "_insist", lambda *_: None),
     Mutation(5, "take over in the same epoch", journal.Ledger, "take_over", take_over),
     Mutation(6, "terminate what no journal names", retire.Retire, "_intend", intend),
     Mutation(6, "begin each deadline again", journal.Ledger, "deadline", deadline),
     Mutation(6, "forget what was raised already", capacity, "surge_left", lambda *_: 0),
-    Mutation(7, "verify whoever serves", settle.Settle, "_wait_for", lambda *_: Done("whoever serves", {})),
+    Mutation(7, "verify whoever serves", settle.Settle, "_wait_for", whoever),
     Mutation(7, "go back to whatever is launched", BackStep, "_check_target", lambda *_: None),
     Mutation(7, "go back to nothing", back, "target_of", lambda *_: None),
     Mutation(7, "say nothing of why", await_capacity.AwaitCapacity, "_too_late", lambda *_: "failed"),
@@ -127,15 +143,15 @@ def main(arguments: list[str] | None = None) -> int:
     return 1 if missed else 0
 
 
-def caught(mutation: Mutation, seeds: range, on: Callable[[int], Any] = play) -> tuple[int, str] | None:
+def caught(mutation: Mutation, seeds: range, on: Callable[..., Any] = play) -> tuple[int, str] | None:
     """Return how many schedules it took to see the broken guard, and what was seen; None if none did.
 
     A schedule that fails with the guard in its place as well has not seen it broken.
     """
     for number, seed in enumerate(seeds, start=1):
         with mutation.applied():
-            outcome = on(seed)
-        if outcome.violation and not on(seed).violation:
+            outcome = on(seed, mutation.change)
+        if outcome.violation and not on(seed, mutation.change).violation:
             return number, f"{outcome.number}: {outcome.violation}"
     return None
 

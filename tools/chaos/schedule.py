@@ -139,7 +139,9 @@ class Schedule:
                 self._finish(run)
             except (BakerollError, ClientError, BotoCoreError, KilledError) as error:
                 self._judge_red(run, error)
-                continue
+                if self._goes_on(run):
+                    continue
+                return
             self.world.invariants.ended(run.owner, self.world.last_journal, image_id=run.image_id)
             self._insist_on_tag(run.image_id, images.RELEASED)
             for truth in self.world.truths.values():
@@ -173,6 +175,10 @@ class Schedule:
         self.world.say(f"{run.owner} begins")
         self._process = run.start()
         return run
+
+    def _goes_on(self, _last: Run) -> bool:
+        """Tell whether anybody begins another run after one that is red."""
+        return True
 
     def _cleared_by_person(self, last: Run) -> bool:
         """Tell whether a person clears what failed, rather than beginning another run."""

@@ -173,6 +173,7 @@ class World:
         self.disturb()
         self.calls += 1
         actor = self.actor
+        self.actions.called(actor.owner)
         if self.plan.call_faults and not self.calm:
             self.actions.held_up()  # any of its calls may have failed
         self._maybe_die(call, "before")
