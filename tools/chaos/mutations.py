@@ -62,6 +62,13 @@ def whoever(_step: settle.Settle, picture: fleet.Fleet) -> Wait | Done:
     return Wait("protection") if protected else Done("whoever serves", {})
 
 
+def sick_meanwhile(plan: Plan) -> Plan:
+    """Let machines stop while instances are drained."""
+    return replace(
+        plan, disturb=0.05, kinds=("crash", "terminate_directly"), command_seconds=45.0, disaster=0.0
+    )
+
+
 def keep_minimum(now: fleet.Fleet, before: journal.Before, surge: journal.Surge | None) -> tuple[int, int]:
     """Give the maximum back only."""
     return now.minimum, max(now.minimum, capacity.sizes_after(now, before, surge)[1])
@@ -117,7 +124,7 @@ MUTATIONS = (
     Mutation(6, "terminate what no journal names", retire.Retire, "_intend", intend),
     Mutation(6, "begin each deadline again", journal.Ledger, "deadline", deadline),
     Mutation(6, "forget what was raised already", capacity, "surge_left", lambda *_: 0),
-    Mutation(7, "verify whoever serves", settle.Settle, "_wait_for", whoever),
+    Mutation(7, "verify whoever serves", settle.Settle, "_wait_for", whoever, change=sick_meanwhile),
     Mutation(7, "go back to whatever is launched", BackStep, "_check_target", lambda *_: None),
     Mutation(7, "go back to nothing", back, "target_of", lambda *_: None),
     Mutation(7, "say nothing of why", await_capacity.AwaitCapacity, "_too_late", lambda *_: "failed"),
