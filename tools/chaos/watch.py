@@ -80,6 +80,16 @@ class Watch:
             )
         for name in before["fleets"].keys() & now["fleets"].keys():
             _grows(name, before["fleets"][name], now["fleets"][name])
+            if before["fleets"][name]["launch_held"] and not now["fleets"][name]["launch_held"]:
+                self._launches_again(name)
+
+    def _launches_again(self, name: str) -> None:
+        """Check that nobody forgets that we suspended a group's launches: nobody else would resume them."""
+        truth = self._truths[name]
+        if "Launch" in truth.group.suspended and "Launch" not in truth.expected.suspended:
+            raise ViolationError(
+                4, f"Launch of {name} is suspended, and no journal says any more that it was us"
+            )
 
 
 def _same_rollout(before: Record, now: Record) -> None:
