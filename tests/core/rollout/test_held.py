@@ -8,6 +8,7 @@ from bakeroll.core.errors import CapacityError
 from bakeroll.core.rollout import lifecycle_actions
 from bakeroll.core.rollout.rollback import BeginRollback, Restore
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut
+from bakeroll.core.steps import Act, Done
 from sandbox.model.ports import CheckResult
 from sandbox.virtual import Behaviour
 from tests.core.rollout.harness import CAPACITY_TIMEOUT, World, receipt, world
@@ -88,3 +89,24 @@ def test_a_group_whose_hook_was_deleted_holds_nobody_and_stops_nothing():
     w.on_pass = deleted_too
     with pytest.raises(CapacityError, match="cannot be retired"):
         w.run(w.step(Retire))
+
+
+def test_an_action_is_kept_alive_while_one_receipt_after_the_other_is_acted_on():
+    """Each call may be slow: fifty receipts that are there at once leave no time to wait."""
+    w = world(12, maximum=24, heartbeat_seconds=100)
+    w.release()
+    w.run(w.step(ScaleOut))
+    w.run(w.step(AwaitCapacity))
+    (ids,) = w.run(w.step(Retire))
+    w.settle(60)
+    step = w.drain(ids)
+    ended = 0
+    while (decision := step.look()) and not isinstance(decision, Done):
+        if isinstance(decision, Act):
+            decision.perform()
+            ended += "complete its lifecycle action" in decision.what
+            w.settle(20)
+        else:
+            w.settle(5)
+    assert ended == len(ids), "none timed out"
+    assert (w.record().lost, w.record().retained) == ((), ())

@@ -383,14 +383,12 @@ def test_a_hook_that_is_gone_is_an_error_with_the_next_step():
     w, ids = retired()
     behave(w, ids, command_seconds=100)
     w.settle(30)
-    step = w.drain(ids)
-    step.look().perform()
-    wait = step.look()
+    act = w.drain(ids).look()
     w.clients.autoscaling.delete_lifecycle_hook(
         AutoScalingGroupName=w.made.group, LifecycleHookName=w.made.hook
     )
     with pytest.raises(DrainError, match="has no lifecycle hook drain; apply Terraform"):
-        wait.keep_alive()
+        act.perform()
 
 
 @pytest.mark.parametrize(

@@ -122,8 +122,22 @@ class Emptying(ABC):
     def _act(self, place: Place, picture: Picture, given_up: Collection[str]) -> Act | None:
         """Decide what is to be done for those that are held; None if they are waited for.
 
+        One thing after the other may take as long as a wait, so the hook is told then as well.
+
         :param given_up: ids of those whose failure is noted.
         """
+        act = self._due(place, picture, given_up)
+        if act is None:
+            return None
+        perform = act.perform
+
+        def told_before() -> None:
+            self._keep_alive(place, picture.held())
+            perform()
+
+        return Act(act.what, told_before)
+
+    def _due(self, place: Place, picture: Picture, given_up: Collection[str]) -> Act | None:
         act = self._complete(place, picture) or self._let_go_undrained(place, picture, given_up)
         if act:
             return act

@@ -36,7 +36,7 @@ class Withdraw(BackStep):
         if surge and amount and surge.owns(fleet.minimum) and not self._elsewhere_held(fleet, record):
             return self._withdraw(fleet, record, surge, amount)
         if record.launch_held:
-            return self._release(fleet)
+            return Act(f"resume {LAUNCH}", lambda: self._resume(fleet))
         return Done("no capacity is to be withdrawn")
 
     @staticmethod
@@ -83,11 +83,6 @@ class Withdraw(BackStep):
         dropped = surge.model_copy(update={"withdrawing": 0, "minimum": surge.previous})
         return Act("drop that intent", lambda: self._change(surge, {"surge": dropped}))
 
-    def _release(self, fleet: Fleet) -> Act:
-        if LAUNCH in fleet.suspended:
-            return Act(f"resume {LAUNCH}", lambda: self._resume(fleet))
-        return Act(f"note that {LAUNCH} is resumed", lambda: self._hold(held=False))
-
     def _hold(self, *, held: bool) -> None:
         self._ledger.update_fleet(self._name, lambda record: record.model_copy(update={"launch_held": held}))
 
@@ -98,10 +93,12 @@ class Withdraw(BackStep):
         )
 
     def _resume(self, fleet: Fleet) -> None:
+        """Resume it, and note that: a picture that shows it resumed may be from before it was suspended."""
         self._ledger.read()
         self._clients.autoscaling.resume_processes(
             AutoScalingGroupName=fleet.group, ScalingProcesses=[LAUNCH]
         )
+        self._hold(held=False)
 
     def _lower(self, fleet: Fleet, minimum: int, desired: int) -> None:
         self._ledger.read()

@@ -41,7 +41,7 @@ class Retire(RaisingStep):
         if surge is None:
             return self._without_surge(fleet, record)
         if strays := astray(fleet, surge):
-            return Act(
+            return self._unsettled(surge) or Act(
                 f"keep {', '.join(strays)}: the target went back to what they run",
                 lambda: self._keep(fleet, surge, strays),
             )

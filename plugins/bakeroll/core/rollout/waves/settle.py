@@ -19,7 +19,8 @@ class Settle(FleetStep):
     def _look(self) -> Decision:
         """Decide what is still to be given back, then whether the fleet is as it should be."""
         fleet, record = self._picture()
-        late = came_back(fleet, record)
+        retired = str(self._wave) in record.exposure  # else they are what this wave has yet to retire
+        late = came_back(fleet, record) if retired else []
         if len(fleet.old) > len(late):
             self._check_waves(record)
             raise FleetError(
