@@ -90,6 +90,8 @@ def failed_launches(autoscaling: AutoScalingClient, group: str, since: float) ->
     for activity in activities["Activities"]:
         if activity["StartTime"].timestamp() < since - 1:  # told in whole seconds
             continue
+        if not activity.get("Description", "").startswith("Launching"):
+            continue  # a termination whose action was abandoned fails as well
         if activity["StatusCode"] in {"Failed", "Cancelled"} and activity.get("StatusMessage"):
             failed.append(FailedLaunch(activity["ActivityId"], activity["StatusMessage"]))
     return failed
