@@ -25,6 +25,8 @@ FOUND_ONCE = (
     687891186, 687892985, 687898740, 687900990, 687902656, 687912559, 687918449, 687921489, 687925847,
 )  # fmt: skip
 """Seeds that found something once, with the schedules that were drawn from them then."""
+FOUND_WITH_DISASTERS = (35691, 90032, 90119, 90245, 269469551, 269472976, 269476243)
+"""Those that found something since disasters are drawn as well."""
 
 
 @pytest.mark.timeout(3600)
@@ -40,6 +42,7 @@ def test_random_schedules_keep_every_invariant(part):  # beside each other
 @pytest.mark.timeout(1200)
 def test_schedules_that_found_something_once_find_nothing_any_more():
     outcomes = {seed: play(seed, lambda plan: first_drawn(plan.seed)) for seed in FOUND_ONCE}
+    outcomes |= {seed: play(seed) for seed in FOUND_WITH_DISASTERS}
     assert {seed: outcome.violation for seed, outcome in outcomes.items() if outcome.violation} == {}
 
 

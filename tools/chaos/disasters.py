@@ -93,6 +93,7 @@ class Disasters(Others):
                 ),
                 lambda live: live + 1,
             )
+            self._truth.returned.add(aside[0])
 
     def _pauses(self) -> None:
         seconds = self._chance.choice([30.0, 400.0, 3600.0])

@@ -412,7 +412,8 @@ class FleetInvariants:
 
     def _all_current(self) -> None:
         truth = self._truth
-        old = {member.instance_id for member in truth.counting()} - truth.current()
+        old = {member.instance_id for member in truth.counting()} - truth.current() - truth.returned
+        truth.returned = set()
         if old:
             raise ViolationError(6, f"{names(old)} are not current at the end of a run")
         if not truth.expected.protect_new:

@@ -60,6 +60,8 @@ class Truth:
     """How many versions were to replace each other since the journal was opened: each may need its surge."""
     protected: set[str] = field(default_factory=set)
     """Instances that a person protected from scale-in."""
+    returned: set[str] = field(default_factory=set)
+    """Instances that a person took out of Standby since a run was through: the next has to replace them."""
     replaced: set[str] = field(default_factory=set)
     """Instances that are old whatever they run, as a run was asked to replace them."""
 
