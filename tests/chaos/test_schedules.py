@@ -25,7 +25,9 @@ FOUND_ONCE = (
     687891186, 687892985, 687898740, 687900990, 687902656, 687912559, 687918449, 687921489, 687925847,
 )  # fmt: skip
 """Seeds that found something once, with the schedules that were drawn from them then."""
-FOUND_WITH_DISASTERS = (35691, 90032, 90119, 90245, 269469551, 269472976, 269476243)
+FOUND_WITH_DISASTERS = (
+    35691, 90032, 90119, 90245, 269469551, 269472976, 269476243, 590362930,
+)  # fmt: skip
 """Those that found something since disasters are drawn as well."""
 
 

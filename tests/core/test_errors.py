@@ -23,7 +23,6 @@ WITHOUT = {
     ("core/config.py", "…: …; …"): "ends with the page's name",
     ("core/config.py", "…: expected keys and values, found …; …"): "ends with the page's name",
     ("core/layers/decisions.py", "… (…) is …; …"): "ends with a hint for each state",
-    ("operators/rollback.py", "… is not rolled back: …. State: …. …"): "ends with MEND or REPLACE",
 }
 """Texts that are put together elsewhere, and why they are right."""
 

@@ -10,6 +10,7 @@ FILES = (
     "tests/core/rollout/drains/test_drain.py",
     "tests/core/rollout/drains/test_drain_outcomes.py",
     "tests/core/rollout/drains/test_terminations.py",
+    "tests/core/rollout/test_held.py",
     "tests/terraform/test_drain_script.py",
 )
 

@@ -167,6 +167,34 @@ def test_a_version_that_cannot_be_launched_leaves_no_capacity_behind(monkeypatch
     is_as_before(w, old)
 
 
+def test_a_minimum_that_takes_what_was_just_withdrawn_is_theirs_though_lowered_again(monkeypatch):
+    """Whether it was withdrawn is not seen any more: that minimum had taken all of it, either way."""
+    w = world(2, maximum=8)
+
+    def short(_spec):
+        raise LaunchError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity")
+
+    healthy_release(w)
+    with monkeypatch.context() as patch:
+        patch.setattr(w.aws.records, "create", short)
+        fails(w)
+        w.run(begin_rollback(w))
+        cut_off_after(w, back(w, Restore), "withdraw 2 instances")
+    update = w.clients.autoscaling.update_auto_scaling_group
+    update(AutoScalingGroupName="web", MinSize=5)
+    step = back(w, Restore)
+    while not w.log[-1].startswith("drop that intent"):
+        decision = step.look()
+        assert isinstance(decision, Act)
+        w.log.append(decision.what)
+        decision.perform()
+    w.settle()
+    update(AutoScalingGroupName="web", MinSize=2)
+    roll_back(w)
+    after = w.picture()
+    assert (after.minimum, after.desired, after.ready_count) == (2, 5, 5)
+
+
 def launched_in_place_of_new_ones(w: World):
     """Make surplus: the image is gone, so launches fail; pointed back, AWS launches what it still owes."""
     image_id = healthy_release(w)

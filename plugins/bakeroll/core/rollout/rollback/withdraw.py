@@ -9,7 +9,7 @@ suspended and no launch is on its way: so AWS has nobody to terminate for it.
 from __future__ import annotations
 
 from bakeroll.core.rollout import health
-from bakeroll.core.rollout.capacity import surge_left
+from bakeroll.core.rollout.capacity import set_by_others, surge_left, with_theirs
 from bakeroll.core.rollout.fleet import Fleet
 from bakeroll.core.rollout.journal import FleetRecord, Surge
 from bakeroll.core.rollout.rollback.step import BackStep
@@ -32,7 +32,7 @@ class Withdraw(BackStep):
         surge = record.surge
         amount = min(spare(fleet, record), fleet.launching)
         if surge and surge.withdrawing:
-            return self._carry_out(fleet, surge)
+            return self._carry_out(fleet, record, surge)
         if surge and amount and surge.owns(fleet.minimum) and not self._elsewhere_held(fleet, record):
             return self._withdraw(fleet, record, surge, amount)
         if record.launch_held:
@@ -66,7 +66,7 @@ class Withdraw(BackStep):
             lambda: self._change(surge, {"surge": intended}),
         )
 
-    def _carry_out(self, fleet: Fleet, surge: Surge) -> Act:
+    def _carry_out(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> Act:
         if fleet.minimum == surge.minimum:
             done = surge.model_copy(
                 update={"withdrawing": 0, "withdrawn": surge.withdrawn + surge.withdrawing}
@@ -79,9 +79,23 @@ class Withdraw(BackStep):
                 f"desired {fleet.desired} -> {desired}",
                 lambda: self._lower(fleet, surge.minimum, desired),
             )
-        # Somebody has changed the sizes since: what is right is decided anew.
+        return Act("drop that intent", lambda: self._drop(fleet, record, surge))
+
+    def _drop(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> None:
+        """Decide anew, as somebody has changed the sizes since.
+
+        Whether it was done is not seen any more. Theirs count from here on: a minimum that took all of our
+        capacity did so either way, and may be lowered again before the next look.
+        """
         dropped = surge.model_copy(update={"withdrawing": 0, "minimum": surge.previous})
-        return Act("drop that intent", lambda: self._change(surge, {"surge": dropped}))
+        update: dict[str, object] = {"surge": dropped}
+        if record.before and not dropped.owns(fleet.minimum):
+            known = record.model_copy(update=update)
+            update = {
+                "surge": with_theirs(fleet, known, dropped),
+                "before": set_by_others(fleet, record.before, dropped),
+            }
+        self._change(surge, update)
 
     def _hold(self, *, held: bool) -> None:
         self._ledger.update_fleet(self._name, lambda record: record.model_copy(update={"launch_held": held}))
