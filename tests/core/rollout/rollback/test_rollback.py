@@ -613,3 +613,25 @@ def test_a_group_that_is_deleted_meanwhile_keeps_no_rollback_from_its_end():
     w.settle(600)
     assert "there is no Auto Scaling group web" in end(w.clients, w.ledger, BUCKET)
     assert w.ledger.peek() is None
+
+
+@pytest.mark.parametrize("theirs", [0, 1])
+def test_capacity_is_withdrawn_also_where_a_person_lowered_the_minimum_meanwhile(monkeypatch, theirs):
+    w = world(2)
+    old = ids(w)
+
+    def short(_spec):
+        raise LaunchError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity")
+
+    monkeypatch.setattr(w.aws.records, "create", short)
+    healthy_release(w)
+    fails(w)
+    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", MinSize=theirs)
+    w.clients.autoscaling.set_desired_capacity(AutoScalingGroupName="web", DesiredCapacity=3)
+    w.floor = 1  # a policy that scales in has taken one
+    roll_back(w)
+    monkeypatch.undo()
+    w.settle(1000)
+    after = w.picture()
+    assert (after.minimum, after.maximum, len(after.counted)) == (theirs, 4, after.desired)
+    assert ids(w) <= old

@@ -23,6 +23,18 @@ def spare(fleet: Fleet, record: FleetRecord) -> int:
     return max(0, surge_left(fleet, record) - len(fleet.old))
 
 
+def minimum_without(fleet: Fleet, surge: Surge, amount: int) -> int | None:
+    """Return a minimum for a fleet without some capacity; None if there is none to be told by.
+
+    It goes in one call with desired capacity, which it may not exceed, and tells that the call was made: so
+    it is another one than stands. Where somebody has lowered the minimum, it is lowered from that.
+    """
+    if not surge.owns(fleet.minimum):
+        return None
+    lower, highest = min(surge.minimum, fleet.minimum) - amount, fleet.desired - amount
+    return next((one for one in (lower, highest) if 0 <= one <= highest and one != fleet.minimum), None)
+
+
 class Withdraw(BackStep):
     """Withdraw spare capacity without an instance."""
 
@@ -33,8 +45,9 @@ class Withdraw(BackStep):
         amount = min(spare(fleet, record), fleet.launching)
         if surge and surge.withdrawing:
             return self._carry_out(fleet, record, surge)
-        if surge and amount and surge.owns(fleet.minimum) and not self._elsewhere_held(fleet, record):
-            return self._withdraw(fleet, record, surge, amount)
+        minimum = minimum_without(fleet, surge, amount) if surge and amount else None
+        if surge and minimum is not None and not self._elsewhere_held(fleet, record):
+            return self._withdraw(fleet, record, surge, amount, minimum)
         if record.launch_held:
             return Act(f"resume {LAUNCH}", lambda: self._resume(fleet))
         return Done("no capacity is to be withdrawn")
@@ -43,7 +56,9 @@ class Withdraw(BackStep):
     def _elsewhere_held(fleet: Fleet, record: FleetRecord) -> bool:
         return LAUNCH in fleet.suspended and not record.launch_held
 
-    def _withdraw(self, fleet: Fleet, record: FleetRecord, surge: Surge, amount: int) -> Decision:
+    def _withdraw(
+        self, fleet: Fleet, record: FleetRecord, surge: Surge, amount: int, minimum: int
+    ) -> Decision:
         if not record.launch_held:
             return Act(
                 f"note the intent: suspend {LAUNCH}, to withdraw {amount} instances not launched yet",
@@ -56,7 +71,7 @@ class Withdraw(BackStep):
         intended = surge.model_copy(
             update={
                 "withdrawing": amount,
-                "minimum": surge.minimum - amount,
+                "minimum": minimum,
                 "previous": fleet.minimum,
                 "applied": True,
             }
@@ -72,8 +87,9 @@ class Withdraw(BackStep):
                 update={"withdrawing": 0, "withdrawn": surge.withdrawn + surge.withdrawing}
             )
             return Act("note that it is withdrawn", lambda: self._change(surge, {"surge": done}))
-        if fleet.minimum == surge.previous and fleet.launching >= surge.withdrawing:
-            desired = fleet.desired - surge.withdrawing
+        desired = fleet.desired - surge.withdrawing
+        possible = fleet.launching >= surge.withdrawing and desired >= surge.minimum
+        if fleet.minimum == surge.previous and possible:
             return Act(
                 f"withdraw {surge.withdrawing} instances: MinSize {fleet.minimum} -> {surge.minimum}, "
                 f"desired {fleet.desired} -> {desired}",
