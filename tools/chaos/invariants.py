@@ -239,7 +239,7 @@ class FleetInvariants:
             if {"LaunchTemplate", "MixedInstancesPolicy"} & call.params.keys():
                 truth.targets += 1
             self._resized(actor, withdraws="DesiredCapacity" in call.params)
-            self._given_back(call.params)
+            self._given_back(actor, call.params)
         self._not_doubled()
 
     def intended(self, actor: Actor, surge: dict[str, Any] | None) -> None:
@@ -306,11 +306,12 @@ class FleetInvariants:
             expected.low -= max(0, before - seen.desired)
             expected.high += max(0, seen.desired - before)
 
-    def _given_back(self, params: dict[str, Any]) -> None:
+    def _given_back(self, actor: Actor, params: dict[str, Any]) -> None:
         """Take a maximum that goes back to desired capacity, which is above it, for as far as it goes."""
         minimum, maximum = self._sizes_before
         back = params.get("MinSize", minimum + 1) <= minimum and params.get("MaxSize", maximum + 1) <= maximum
-        if back and params["MaxSize"] == self._truth.group.desired:
+        desired = {self._truth.group.desired, actor.see(self._truth.name).desired}
+        if back and params["MaxSize"] in desired:
             self._truth.expected.maximum.add(params["MaxSize"])
 
     def _terminates(self, actor: Actor, instance_id: str, *, back: bool) -> None:
