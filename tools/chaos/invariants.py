@@ -301,6 +301,8 @@ class FleetInvariants:
             if seen.desired == before:
                 raise ViolationError(2, f"desired capacity fell from {before} to {group.desired}")
             expected.low = min(expected.low, group.desired)
+        if withdraws:  # what a policy added since the picture goes with it
+            expected.low -= max(0, before - seen.desired)
         overwrites_more = seen.minimum < group.min_size < self._sizes_before[0]
         if group.min_size > self._sizes_before[0] or overwrites_more:
             expected.low -= max(0, before - seen.desired)
