@@ -91,16 +91,8 @@ class BeginRollbackOperator(DeploymentOperator):
         return f"task {', '.join(failed) or 'of this run'} failed; its log says why"
 
 
-class RestoreOperator(FleetOperator):
-    """One step of one fleet's rollback: restore or verify_restored.
-
-    :param fleet: the fleet's name.
-    """
-
-    ui_color = UI_COLOR
-
-    def __init__(self, *, step: str, fleet: str, **kwargs: Any) -> None:
-        super().__init__(step=step, fleet=fleet, wave=BACK_WAVE, **kwargs)
+class _BackOperator(FleetOperator):
+    """A task of one fleet's rollback: one that fails says what state the fleets are in."""
 
     def work(self, context: Context) -> Any:
         """Do all that can be done now; defer if the rest is waiting."""
@@ -112,6 +104,18 @@ class RestoreOperator(FleetOperator):
         with state_told(self, context):
             return super().resume(context, event, arguments)
 
+
+class RestoreOperator(_BackOperator):
+    """One step of one fleet's rollback: restore or verify_restored.
+
+    :param fleet: the fleet's name.
+    """
+
+    ui_color = UI_COLOR
+
+    def __init__(self, *, step: str, fleet: str, **kwargs: Any) -> None:
+        super().__init__(step=step, fleet=fleet, wave=BACK_WAVE, **kwargs)
+
     def advance(self, context: Context, arguments: Mapping[str, Any]) -> Any:
         """Go on; skipped if nothing ran before."""
         result = super().advance(context, arguments)
@@ -120,7 +124,7 @@ class RestoreOperator(FleetOperator):
         return result
 
 
-class DrainBackOperator(DrainOperator):
+class DrainBackOperator(_BackOperator, DrainOperator):
     """Drains up to 50 instances that a rollback removed, or that the deployment had retired before it.
 
     :param fleet: the fleet's name.
@@ -128,16 +132,6 @@ class DrainBackOperator(DrainOperator):
 
     def __init__(self, *, fleet: str, **kwargs: Any) -> None:
         super().__init__(fleet=fleet, wave=BACK_WAVE, **kwargs)
-
-    def work(self, context: Context) -> Any:
-        """Drain; commands that failed before this attempt are sent again."""
-        with state_told(self, context):
-            return super().work(context)
-
-    def resume(self, context: Context, event: Mapping[str, Any], arguments: Mapping[str, Any]) -> Any:
-        """Go on where the trigger saw something to do."""
-        with state_told(self, context):
-            return super().resume(context, event, arguments)
 
 
 class EndRollbackOperator(DeploymentOperator):

@@ -95,50 +95,6 @@ def test_no_target_group() -> None:
     rolled(w)
 
 
-def test_an_instance_in_standby_is_left_alone_until_it_comes_back() -> None:
-    w = world(3, maximum=6)
-    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=w.made.group, MinSize=2)
-    aside = w.picture().counted[0].instance_id
-    w.clients.autoscaling.enter_standby(
-        AutoScalingGroupName=w.made.group, InstanceIds=[aside], ShouldDecrementDesiredCapacity=True
-    )
-    w.settle()
-    w.floor = 2
-    w.release()
-    rolled(w)
-    assert [one.instance_id for one in w.picture().standby] == [aside]
-    w.clients.autoscaling.exit_standby(AutoScalingGroupName=w.made.group, InstanceIds=[aside])
-    w.settle()
-    w.floor = w.picture().ready_count
-    assert [one.instance_id for one in w.picture().old] == [aside]
-    w.roll()
-    w.settle()
-    assert w.picture().find(aside) is None
-    assert w.picture().ready_current == w.picture().desired == 3
-
-
-def test_one_that_comes_back_from_standby_in_the_middle_is_replaced_too() -> None:
-    w = world(3, maximum=8)
-    w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName=w.made.group, MinSize=2)
-    aside = w.picture().counted[0].instance_id
-    w.clients.autoscaling.enter_standby(
-        AutoScalingGroupName=w.made.group, InstanceIds=[aside], ShouldDecrementDesiredCapacity=True
-    )
-    w.settle()
-    w.floor = 2
-    w.release()
-
-    def back(at: World) -> None:
-        if "note that capacity is raised" in at.log and at.picture().standby:
-            at.clients.autoscaling.exit_standby(AutoScalingGroupName=at.made.group, InstanceIds=[aside])
-
-    w.on_pass = back
-    w.roll()
-    w.settle()
-    assert w.picture().find(aside) is None
-    assert w.picture().ready_current == w.picture().desired == 3
-
-
 def with_one_aside() -> tuple[World, str]:
     """Make a fleet of three of which a person has put one into Standby, and deploy to it."""
     w = world(3, maximum=8)
@@ -156,6 +112,33 @@ def with_one_aside() -> tuple[World, str]:
 def returns(w: World, aside: str) -> None:
     w.clients.autoscaling.exit_standby(AutoScalingGroupName=w.made.group, InstanceIds=[aside])
     w.settle()
+
+
+def test_an_instance_in_standby_is_left_alone_until_it_comes_back() -> None:
+    w, aside = with_one_aside()
+    rolled(w)
+    assert [one.instance_id for one in w.picture().standby] == [aside]
+    returns(w, aside)
+    w.floor = w.picture().ready_count
+    assert [one.instance_id for one in w.picture().old] == [aside]
+    w.roll()
+    w.settle()
+    assert w.picture().find(aside) is None
+    assert w.picture().ready_current == w.picture().desired == 3
+
+
+def test_one_that_comes_back_from_standby_in_the_middle_is_replaced_too() -> None:
+    w, aside = with_one_aside()
+
+    def back(at: World) -> None:
+        if "note that capacity is raised" in at.log and at.picture().standby:
+            at.clients.autoscaling.exit_standby(AutoScalingGroupName=at.made.group, InstanceIds=[aside])
+
+    w.on_pass = back
+    w.roll()
+    w.settle()
+    assert w.picture().find(aside) is None
+    assert w.picture().ready_current == w.picture().desired == 3
 
 
 def test_one_that_comes_back_from_standby_while_the_last_old_ones_go_is_replaced_too() -> None:

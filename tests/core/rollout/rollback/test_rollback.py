@@ -69,6 +69,15 @@ def cut_off_after(w: World, step: Step, text: str) -> None:
     w.on_pass = None
 
 
+def no_capacity(w: World, patch: pytest.MonkeyPatch) -> None:
+    """Have EC2 refuse every launch from now on."""
+
+    def short(_spec: object) -> None:
+        raise LaunchError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity")
+
+    patch.setattr(w.aws.records, "create", short)
+
+
 def begin_rollback(w: World, own: Ledger | None = None) -> BeginRollback:
     return BeginRollback(w.clients, own or w.ledger, "production", cause=lambda: CAUSE)
 
@@ -154,10 +163,7 @@ def test_a_version_that_cannot_be_launched_leaves_no_capacity_behind(monkeypatch
     w = world(2)
     old = ids(w)
 
-    def short(_spec):
-        raise LaunchError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity")
-
-    monkeypatch.setattr(w.aws.records, "create", short)
+    no_capacity(w, monkeypatch)
     healthy_release(w)
     fails(w)
     assert w.picture().launching == 2
@@ -171,12 +177,9 @@ def test_a_minimum_that_takes_what_was_just_withdrawn_is_theirs_though_lowered_a
     """Whether it was withdrawn is not seen any more: that minimum had taken all of it, either way."""
     w = world(2, maximum=8)
 
-    def short(_spec):
-        raise LaunchError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity")
-
     healthy_release(w)
     with monkeypatch.context() as patch:
-        patch.setattr(w.aws.records, "create", short)
+        no_capacity(w, patch)
         fails(w)
         w.run(begin_rollback(w))
         cut_off_after(w, back(w, Restore), "withdraw 2 instances")
@@ -620,10 +623,7 @@ def test_capacity_is_withdrawn_also_where_a_person_lowered_the_minimum_meanwhile
     w = world(2)
     old = ids(w)
 
-    def short(_spec):
-        raise LaunchError("InsufficientInstanceCapacity", "We currently do not have sufficient capacity")
-
-    monkeypatch.setattr(w.aws.records, "create", short)
+    no_capacity(w, monkeypatch)
     healthy_release(w)
     fails(w)
     w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", MinSize=theirs)
