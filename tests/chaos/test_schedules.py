@@ -28,6 +28,7 @@ FOUND_ONCE = (
 FOUND_WITH_DISASTERS = (
     35691, 90032, 90119, 90245, 269469551, 269472976, 269476243, 590362930,
     590382998, 590393487, 590407277, 590430905, 590435417,
+    590449116, 590449862,
 )  # fmt: skip
 """Those that found something since disasters are drawn as well."""
 

@@ -87,6 +87,23 @@ def test_a_maximum_that_somebody_sets_to_our_very_number_before_we_do_is_theirs(
     assert (after.minimum, after.maximum) == (2, 4)
 
 
+@pytest.mark.parametrize("last", [0, 4])
+def test_a_minimum_of_our_very_number_is_theirs_as_long_as_we_raised_nothing(last):
+    protected = {"NewInstancesProtectedFromScaleIn": True}  # so protection does not tell whether we did
+    w = world(2, maximum=8, group=protected)
+    w.release()
+    noting = w.step(ScaleOut).look()
+    assert noting.what.startswith("note the intent: 2 instances beyond 2")
+    for minimum in dict.fromkeys((4, last)):  # between look and note
+        w.clients.autoscaling.update_auto_scaling_group(AutoScalingGroupName="web", MinSize=minimum)
+    noting.perform()
+    w.floor = 2
+    w.roll()
+    after = w.picture()
+    assert (after.minimum, after.desired, after.maximum) == (last, 4, 8)
+    assert (len(after.current), len(after.old)) == (4, 0)
+
+
 def above_desired(desired: int) -> World:
     """Make a fleet of three protected instances, and lower its desired capacity."""
     w = world(3, maximum=6, group={"NewInstancesProtectedFromScaleIn": True})

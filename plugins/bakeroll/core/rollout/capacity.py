@@ -16,9 +16,10 @@ REBALANCE = "AZRebalance"
 
 
 def raised(fleet: Fleet, surge: Surge) -> bool:
-    """Tell whether the group's settings are as the surge wants them."""
+    """Tell whether the group's settings are as the surge wants them, and may be so by it."""
     return (
-        fleet.minimum >= surge.minimum
+        surge.may_stand
+        and fleet.minimum >= surge.minimum
         and fleet.maximum >= surge.maximum
         and fleet.new_instances_protected
         and REBALANCE in fleet.suspended
@@ -85,6 +86,7 @@ def surge_upon(fleet: Fleet, amount: int, more: int) -> Surge:
         maximum_before=fleet.maximum,
         base=base,
         protected_before=fleet.new_instances_protected,
+        attempted=False,
     )
 
 
@@ -131,10 +133,12 @@ def shifted(fleet: Fleet, surge: Surge) -> Surge | None:
 def was_raised(fleet: Fleet, surge: Surge) -> bool:
     """Tell whether capacity was raised already, and somebody has changed the minimum since.
 
-    The same call protects new instances. (Where they were protected anyhow, AWS shows no difference between
-    that and somebody who wanted as many instances more as the surge: unless the minimum was changed too,
-    that is taken for theirs.)
+    Before it was attempted it was not. The same call protects new instances. (Where they were protected
+    anyhow, AWS shows no difference between that and somebody who wanted as many instances more as the
+    surge: unless the minimum was changed too, that is taken for theirs.)
     """
+    if not surge.may_stand:
+        return False
     if not surge.protected_before:
         return fleet.new_instances_protected
     at_peak = capacity(fleet) == surge.minimum
@@ -143,7 +147,7 @@ def was_raised(fleet: Fleet, surge: Surge) -> bool:
 
 def carried_out(fleet: Fleet, surge: Surge) -> bool:
     """Tell whether AWS shows that capacity was raised, whatever somebody has set since."""
-    stands = fleet.minimum == surge.minimum != surge.previous
+    stands = surge.may_stand and fleet.minimum == surge.minimum != surge.previous
     return stands or raised(fleet, surge) or was_raised(fleet, surge)
 
 
@@ -153,8 +157,8 @@ def owns_maximum(fleet: Fleet, surge: Surge) -> bool:
     It is raised in one call with the minimum: one that changed before that did is theirs, though it be the
     very number that we are about to set.
     """
-    unraised = not surge.applied and fleet.minimum == surge.previous
-    if unraised and surge.maximum_before is not None and not was_raised(fleet, surge):
+    unraised = not surge.applied and fleet.minimum == surge.previous and not was_raised(fleet, surge)
+    if surge.maximum_before is not None and (unraised or not surge.may_stand):
         return fleet.maximum == surge.maximum_before
     return fleet.maximum in {surge.maximum, surge.maximum_before}
 

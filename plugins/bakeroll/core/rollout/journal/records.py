@@ -38,6 +38,8 @@ class Surge(_Record):
     :ivar base: the capacity that there was when the intent was noted; None in an older journal.
     :ivar protected_before: whether new instances were protected from scale-in when the intent was noted.
     :ivar outbid: whether somebody's MinSize took a part of it, so that more may have to be raised.
+    :ivar attempted: whether the raise was about to be made at least once: before that no size is ours. A
+        journal from before this was noted does not tell, so it may have been.
     :ivar applied: whether the raise was seen to have happened.
     :ivar retiring: instances that are terminated by name, each with a decrement.
     :ivar surplus: those of them that are current: a rollback has more of them than are needed.
@@ -54,6 +56,7 @@ class Surge(_Record):
     base: int | None = None
     protected_before: bool = True
     outbid: bool = False
+    attempted: bool = True
     applied: bool = False
     retiring: tuple[str, ...] = ()
     surplus: tuple[str, ...] = ()
@@ -66,9 +69,14 @@ class Surge(_Record):
         """The live target when the raise was noted; the minimum was lowered for each that retires since."""
         return max(0, self.minimum + len(self.retiring) - self.amount)
 
+    @property
+    def may_stand(self) -> bool:
+        """Whether the group may have the sizes noted here from us; without an attempt they are others'."""
+        return self.applied or self.attempted
+
     def owns(self, minimum: int) -> bool:
         """Tell whether a MinSize is one that we set or found, and not somebody else's since."""
-        return minimum in {self.minimum, self.previous}
+        return minimum == self.previous or (self.may_stand and minimum == self.minimum)
 
 
 class Exposure(_Record):

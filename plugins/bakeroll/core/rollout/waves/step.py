@@ -135,9 +135,10 @@ class FleetStep(ABC):
 
     def _stamp(self) -> None:
         """Note that sizes are changed now; with that the journal is seen to be ours still."""
+        stamp = {"at": self._ledger.now(), "attempted": True}
 
         def stamped(record: FleetRecord) -> FleetRecord:
-            surge = record.surge and record.surge.model_copy(update={"at": self._ledger.now()})
+            surge = record.surge and record.surge.model_copy(update=stamp)
             return record.model_copy(update={"surge": surge})
 
         self._ledger.update_fleet(self._name, stamped)
