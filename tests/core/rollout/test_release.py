@@ -155,3 +155,15 @@ def test_a_journal_that_holds_a_release_is_not_ended_by_hand():
         line.split()[:3] == ["released", "by", "dag/run-1,"] for line in report.lines(journal, {}, now)
     )
     assert any("which a new run finishes" in line for line in report.hindrances(journal, {}, now))
+
+
+def test_a_release_noted_in_the_moment_of_a_rollbacks_note_is_not_rolled_back():
+    w = world(2)
+    rolled(w)
+    beginning = BeginRollback(w.clients, w.ledger, "production", cause=lambda: "a task was marked failed")
+    noting = beginning.look()
+    assert noting.what == "note the intent: roll back"
+    release.release(w.clients, w.ledger, BUCKET, {"fleets": FLEETS})
+    noting.perform()
+    assert w.ledger.read().rollback is None
+    assert "are verified: nothing is rolled back" in beginning.look().what

@@ -70,7 +70,7 @@ class BeginRollback:
         cause, to_reject = self._cause(), self._to_be_rejected(journal)
 
         def begun(current: Journal) -> Journal:
-            if current.rollback:
+            if current.rollback or current.release:
                 return current
             # Another fleet may have gone on until now: what it retired forward is drained as ever.
             retired = {name: len(record.retired) for name, record in current.fleets.items()}
