@@ -78,7 +78,11 @@ class Capacity:
         if self._launch(group, wanted - actual, cause):
             group.causes.clear()
 
-    def _launch(self, group: Group, number: int, cause: str) -> list[Member]:
+    def _launch(self, group: Group, number: int, cause: str, *, elsewhere: bool = True) -> list[Member]:
+        """Launch instances into the zones with the fewest.
+
+        :param elsewhere: whether another zone will do where one has no capacity.
+        """
         groups = self._account.groups
         counts = Counter(member.zone for member in group.members.values() if member.state in COUNTING)
         zones = group.zones
@@ -93,11 +97,13 @@ class Capacity:
                 subnet_id = next(subnet for subnet, its_zone in group.subnets.items() if its_zone == zone)
                 message = _ended(refusal.message)
                 groups.activities.refused(group, cause, message, zone=zone, subnet_id=subnet_id)
-                zones = [each for each in zones if each != zone] if refusal.code in NO_CAPACITY else []
+                others = [each for each in zones if each != zone]
+                zones = others if elsewhere and refusal.code in NO_CAPACITY else []
             else:
                 counts[launched[-1].zone] += 1
         if len(launched) < number:
-            self.launch_failed(group)
+            if elsewhere:  # a zone without capacity is no reason to wait with launches into others
+                self.launch_failed(group)
             self.wake(group)
         else:
             group.failures = 0
@@ -151,7 +157,8 @@ class Capacity:
             f"instances were launched to balance instances in zones {' '.join(group.zones)} with other zones "
             "resulting in more than desired number of instances in the group."
         )
-        for member in self._launch(group, number, cause):
+        # One in another zone balances nothing: it would be ended again, and launched again, for ever.
+        for member in self._launch(group, number, cause, elsewhere=False):
             group.rebalancing.add(member.instance_id)
 
 

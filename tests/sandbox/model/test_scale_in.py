@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections import Counter
 
+from sandbox.model.ports import LaunchError
+
 
 def desired(world, number):
     world.call("SetDesiredCapacity", AutoScalingGroupName="web", DesiredCapacity=number)
@@ -36,6 +38,26 @@ def test_balance_comes_before_the_template_so_new_instances_may_end(world):
     world.until(lambda: len(world.ids()) == 2)
     assert old in world.ids()
     assert zones(world) == {"a": 1, "b": 1}
+
+
+def test_a_zone_without_capacity_is_balanced_once_it_has_some_and_nobody_goes_until_then(world, monkeypatch):
+    create = world.records.create
+
+    def lost(spec):
+        if spec.availability_zone.endswith("b"):
+            raise LaunchError("InsufficientInstanceCapacity", "none left")
+        return create(spec)
+
+    monkeypatch.setattr(world.records, "create", lost)
+    world.create(desired=4)
+    before = world.ids()
+    assert zones(world) == {"a": 4}
+    refused = len(world.activities())
+    world.advance(600)
+    assert world.ids() == before
+    assert len(world.activities()) > refused, "it is tried again and again"
+    monkeypatch.setattr(world.records, "create", create)
+    world.until(lambda: zones(world) == {"a": 2, "b": 2})
 
 
 def test_oldest_template_version_goes_first_in_balance(world):
