@@ -88,13 +88,17 @@ class Rollouts:
         run, tasks = watch.follow(self.running.client, DAG_ID, run_id, self.say)
         return run, {task.task_id: task for task in sorted(tasks, key=lambda one: -one.map_index)}
 
-    def await_state(self, run_id: str, task_id: str, *states: str) -> None:
-        """Wait until a task is in one of some states."""
+    def await_state(self, run_id: str, task_id: str, *states: str, tries: int = 0) -> None:
+        """Wait until a task is in one of some states.
+
+        :param tries: at least in this try.
+        """
         deadline = time.monotonic() + PATIENCE_SECONDS
         while True:
             tasks = self.running.client.tasks(DAG_ID, run_id)
-            state = next((task.state for task in tasks if task.task_id == task_id), None)
-            if state in states:
+            found = next((task for task in tasks if task.task_id == task_id), None)
+            state = found and found.state
+            if found and state in states and found.try_number >= tries:
                 return
             assert state not in {"failed", "upstream_failed"}, f"{task_id} is {state}"
             assert time.monotonic() < deadline, f"{task_id} is {state}, waited for {states}"
@@ -111,6 +115,19 @@ class Rollouts:
         body = {"chosen_options": [word], "params_input": {}}
         self.running.client._call("PATCH", path, body=body)
         self.say(f"answered {word} after wave {wave}")
+
+    def clear(self, run_id: str, task_id: str) -> None:
+        """Clear a task with all that comes after it, as a person does."""
+        body = {
+            "dry_run": False,
+            "dag_run_id": run_id,
+            "task_ids": [task_id],
+            "include_downstream": True,
+            "only_failed": False,
+            "reset_dag_runs": True,
+        }
+        answer = self.running.client._call("POST", f"/dags/{DAG_ID}/clearTaskInstances", body=body)
+        self.say(f"cleared {task_id}, with what comes after it {answer['total_entries']} tasks")
 
     def note(self, run_id: str) -> str:
         """Read a run's note."""
@@ -175,6 +192,12 @@ class Rollouts:
             LaunchTemplateId=template["LaunchTemplateId"], Versions=[template["Version"]]
         )
         return str(found["LaunchTemplateVersions"][0]["LaunchTemplateData"]["ImageId"])
+
+    def released(self) -> list[str]:
+        """Name the released images, the newest last."""
+        released = [{"Name": f"tag:bakeroll:{ENVIRONMENT}", "Values": ["released"]}]
+        images = client(self.settings, "ec2").describe_images(Owners=["self"], Filters=released)["Images"]
+        return [str(one["ImageId"]) for one in sorted(images, key=lambda one: str(one["CreationDate"]))]
 
     def await_sizes(self, sizes: tuple[int, int, int]) -> None:
         """Wait until the group has these sizes, and so many instances serve and nobody else is there."""
