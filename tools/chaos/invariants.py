@@ -193,6 +193,10 @@ def _insist(actor: Actor, call: Call, journal: dict[str, Any] | None) -> None:
         raise ViolationError(5, f"{actor.owner} calls {call.operation} while {holder} holds the journal")
 
 
+def _sizes(surge: dict[str, Any] | None) -> tuple[int, ...] | None:
+    return (surge["minimum"], surge["previous"], surge["amount"]) if surge else None
+
+
 def noted(journal: dict[str, Any] | None) -> set[str]:
     """Return the instances that a journal gives up."""
     fleets = (journal or {}).get("fleets", {}).values()
@@ -207,7 +211,9 @@ class FleetInvariants:
         self._desired_before = 0
         self._sizes_before = (0, 0)
         self._desired_at_end = 0
-        self._intent: tuple[int, int, int] | None = None
+        self._intent: dict[str, Any] | None = None
+        self._raised = 0
+        """By how much a raise that the journal does not know of yet has raised desired capacity."""
         self._verified: dict[str, Seen] = {}
         """What each run was shown when it found that all serve."""
 
@@ -245,13 +251,26 @@ class FleetInvariants:
     def intended(self, actor: Actor, surge: dict[str, Any] | None) -> None:
         """Look at an intent: a size that somebody set to the very number since is taken for ours."""
         group, seen = self._truth.group, actor.see(self._truth.name)
-        intent = (surge["minimum"], surge["previous"], surge["amount"]) if surge else None
-        if intent == self._intent:
+        before, self._intent = self._intent, surge
+        if surge and surge["applied"]:
+            self._raised = 0
+        if _sizes(surge) == _sizes(before):
             return
-        self._intent = intent
+        if before and not before["applied"] and surge and not surge["applied"]:
+            self._noted_anew(before, seen)
+        self._raised = 0
         if surge and surge["minimum"] == group.min_size != seen.minimum and seen.expected_minimum:
             self._truth.expected.minimum |= seen.expected_minimum
             self._truth.expected.low -= max(0, group.desired - seen.desired)
+
+    def _noted_anew(self, before: dict[str, Any], seen: Seen) -> None:
+        """Let what was raised unseen be others' from here on, where AWS gives no way to tell whose it is.
+
+        New instances were protected anyhow, and both sizes that would tell were changed since.
+        """
+        theirs = seen.minimum not in {before["minimum"], before["previous"]}
+        if before["protected_before"] and theirs and seen.desired != before["minimum"]:
+            self._truth.expected.high += self._raised
 
     def verified(self, actor: Actor) -> None:
         """Keep what a run was shown when it found that all serve."""
@@ -294,6 +313,7 @@ class FleetInvariants:
         group, before, seen = self._truth.group, self._desired_before, actor.see(self._truth.name)
         expected = self._truth.expected
         self._desired_at_end = group.desired
+        self._raised += max(0, group.desired - before)
         if self._sizes_before != (seen.minimum, seen.maximum):
             expected.minimum |= seen.expected_minimum
             expected.maximum |= seen.expected_maximum
