@@ -181,6 +181,11 @@ source "amazon-ebs" "layer" {
   region              = var.region
   custom_endpoint_ec2 = var.custom_endpoint_ec2
 
+  # Of calls that are throttled. More than 11 would not do: Packer's look at whether the image's name is free counts 11
+  # retries before its first call, so it is not tried again, and with more it would be, five minutes later. bakeroll
+  # starts such a build anew.
+  max_retries = 10
+
   ami_name        = var.image_name
   ami_description = "bakeroll layer ${var.layer}"
   source_ami      = var.source_ami

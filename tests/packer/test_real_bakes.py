@@ -24,10 +24,12 @@ import pytest
 
 from bakeroll.core.aws import Clients
 from bakeroll.core.config import Environment
+from bakeroll.core.errors import BakeHeldUpError
 from bakeroll.core.layers import packer as packer_module
 from bakeroll.core.layers.bakery import Bakery, Place
 from bakeroll.core.layers.inputs import LAYERS, trace
 from demo import repository
+from sandbox.client import Client
 from tests import strace, vaults
 from tests.real_account import REGION, Sandbox, require_real_machines, wait
 from tests.secrets_watch import Secrets
@@ -61,6 +63,7 @@ class Bakes:
     packer_dir: Path
     home: Path
     temporary: Path
+    address: str
     traces: dict[str, strace.Trace] = field(default_factory=dict)
     said: list[str] = field(default_factory=list)
     source_ami: str = ""
@@ -113,11 +116,11 @@ def everything(_inputs: object, source: Path, target: Path) -> None:
     shutil.copytree(source, target, dirs_exist_ok=True)
 
 
-def bakery(bakes: Bakes, address: str, path: str) -> Bakery:
+def bakery(bakes: Bakes, path: str) -> Bakery:
     facts: dict[str, Any] = {
         "region": REGION, "account_id": "123456789012", "state_bucket": BUCKET,
         "source_ami": {"owners": ["136693071363"], "name": "debian-12-*"},
-        "application": {"repository": address}, "terraform": {"root": "x"}, "fleets": {"web": {}},
+        "application": {"repository": bakes.address}, "terraform": {"root": "x"}, "fleets": {"web": {}},
     }  # fmt: skip
     elsewhere = str(bakes.folder / "elsewhere")
     worker = {
@@ -174,11 +177,11 @@ def bakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bakes]:
         access_key=account["AWS_ACCESS_KEY_ID"],
         secret_key=account["AWS_SECRET_ACCESS_KEY"],
     )
-    made = Bakes(folder, sandbox, values, account, packer_dir, home, temporary)
     daemon, address = serve_application(folder / "repositories")
+    made = Bakes(folder, sandbox, values, account, packer_dir, home, temporary, address)
     try:
         sandbox.command("up")
-        _bake_all(made, address)
+        _bake_all(made)
         yield made
     finally:
         daemon.kill()
@@ -186,11 +189,11 @@ def bakes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bakes]:
         sandbox.command("down")
 
 
-def _bake_all(bakes: Bakes, address: str) -> None:
+def _bake_all(bakes: Bakes) -> None:
     constraint = {"LocationConstraint": REGION}
     bakes.sandbox.client("s3").create_bucket(Bucket=BUCKET, CreateBucketConfiguration=constraint)
     traces = bakes.folder / "traces"
-    making = bakery(bakes, address, str(strace.wrap("packer", traces)))
+    making = bakery(bakes, str(strace.wrap("packer", traces)))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(packer_module, "stage", everything)
         patch.setattr(tempfile, "tempdir", str(bakes.temporary))
@@ -245,6 +248,22 @@ def test_the_secrets_got_into_the_images_and_nowhere_else(bakes: Bakes) -> None:
     assert in_text(bakes.secrets, "log", bakes.said) == []
     assert in_bucket(bakes.secrets, bakes.sandbox.client("s3"), BUCKET) == []
     assert in_account(bakes.secrets, bakes.sandbox.client) == []
+
+
+def test_a_bake_that_aws_throttles_may_be_tried_again(bakes: Bakes) -> None:
+    """Packer never tries again to see whether the image's name is free."""
+    packers = {**bakes.account, "AWS_ACCESS_KEY_ID": "AKIAPACKER0000000000"}
+    Client(bakes.sandbox.port).set_fault(
+        fault="throttle", action="ec2:DescribeImages", count=1, principal=packers["AWS_ACCESS_KEY_ID"]
+    )
+    making = bakery(bakes, os.environ["PATH"])
+    number = making.decide(rebuild="base").of("base").from_number
+    with pytest.raises(BakeHeldUpError, match=r"RequestLimitExceeded.*the bake is tried again"):
+        making.bake(
+            "base", bakes.source_ami, commit=None, from_number=number, credentials=packers, vault_password="x"
+        )
+    ec2 = bakes.sandbox.client("ec2")
+    assert ec2.describe_key_pairs()["KeyPairs"] == []
 
 
 def test_nothing_is_left_behind(bakes: Bakes) -> None:

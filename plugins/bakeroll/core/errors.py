@@ -28,6 +28,7 @@
         ├── RepositoryError         a git repository did not answer
         ├── ToolInterruptedError    a tool was told to stop, or killed, before it was done
         ├── MovedError              a group launches something else than what is rolled out
+        ├── BakeHeldUpError         AWS refused a call of Packer's for now
         ├── RollbackHeldUpError     a rollback could not go on for now
         ├── LeaseLostError          a bake's lease was not renewed in time and somebody else bakes
         └── LeftOverError           what a killed bake left cannot be removed yet
@@ -140,6 +141,10 @@ class RepositoryError(RetryableError):
 
 class MovedError(RetryableError):
     """A group launches something else than what is rolled out, as far as AWS shows it yet."""
+
+
+class BakeHeldUpError(RetryableError):
+    """AWS refused a call of Packer's for now, and Packer gave up."""
 
 
 class RollbackHeldUpError(RetryableError):

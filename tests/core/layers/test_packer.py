@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bakeroll.core.errors import BakeError, InputError, ToolInterruptedError
+from bakeroll.core.errors import BakeError, BakeHeldUpError, InputError, ToolInterruptedError
 from bakeroll.core.layers.inputs import trace
 from bakeroll.core.layers.packer import Order, commands, run_packer, tool_environment
 from bakeroll.core.layers.staging import stage
@@ -44,6 +44,11 @@ FAILURE = """
 print("    amazon-ebs.layer: TASK [base : Install] ***")
 print('    amazon-ebs.layer: fatal: [default]: FAILED! => {"msg": "no"}')
 print("Build 'amazon-ebs.layer' errored: exit status 2")
+sys.exit(1)
+"""
+THROTTLED = """
+print("Build 'amazon-ebs.layer' errored: Error querying AMI: RequestLimitExceeded: no.")
+print("\\tstatus code: 503, request id: 1")
 sys.exit(1)
 """
 WAITING = """
@@ -182,6 +187,16 @@ def test_a_failure_tells_why(run: Run, temporary: Path) -> None:
         run(FAILURE)
     assert str(caught.value).startswith(
         "base-0-0: packer build failed with status 1: task 'base : Install': fatal: [default]: FAILED!"
+    )
+    assert list(temporary.iterdir()) == []
+
+
+def test_what_aws_could_not_do_is_tried_again(run: Run, temporary: Path) -> None:
+    with pytest.raises(BakeHeldUpError) as caught:
+        run(THROTTLED)
+    assert str(caught.value) == (
+        "base-0-0: packer build failed with status 1: Build 'amazon-ebs.layer' errored: Error querying AMI: "
+        "RequestLimitExceeded: no; AWS may do it a little later: the bake is tried again"
     )
     assert list(temporary.iterdir()) == []
 

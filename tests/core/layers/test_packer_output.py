@@ -78,3 +78,40 @@ def test_a_manifest_without_the_image_is_an_error(tmp_path: Path) -> None:
         image_of_manifest(tmp_path / "none", REGION)
     with pytest.raises(BakeError, match=f"names no image in {REGION}"):
         image_of_manifest(manifest(tmp_path / "m", ("run-2", "us-east-1:ami-2")), REGION)
+
+
+THROTTLED = (
+    "==> amazon-ebs.layer: Error querying AMI: RequestLimitExceeded: Request limit exceeded.",
+    "==> amazon-ebs.layer: \tstatus code: 503, request id: 1",
+    "Build 'amazon-ebs.layer' errored after 20 milliseconds: Error querying AMI: RequestLimitExceeded: no.",
+    "\tstatus code: 503, request id: 1",
+)
+REFUSED = (
+    "Build 'amazon-ebs.layer' errored: Error querying AMI: InvalidAMIID.NotFound: no such image",
+    "\tstatus code: 400, request id: 2",
+)
+FAILED_PLAY = (
+    '    amazon-ebs.layer: fatal: [default]: FAILED! => {"msg": "status code: 503, request id: 3"}',
+    "Build 'amazon-ebs.layer' errored: Error executing Ansible: exit status 2",
+)
+UNREACHABLE = ("Build 'amazon-ebs.layer' errored: RequestError: send request failed",)
+
+
+@pytest.mark.parametrize(
+    ("lines", "passes"),
+    [
+        (THROTTLED, True),
+        (UNREACHABLE, True),
+        (REFUSED, False),
+        (THROTTLED + REFUSED, False),
+        (FAILED_PLAY, False),
+        (FAILED_PLAY + THROTTLED, False),
+        (("Build 'amazon-ebs.layer' errored: Timeout waiting for SSH.",), False),
+        ((), False),
+    ],
+)
+def test_what_passes_is_what_aws_itself_could_not_do(lines: tuple[str, ...], *, passes: bool) -> None:
+    transcript = Transcript()
+    for line in lines:
+        transcript.readable(line)
+    assert transcript.passing is passes

@@ -16,7 +16,13 @@ from botocore.exceptions import BotoCoreError, ClientError
 from bakeroll.core import lease
 from bakeroll.core.aws import Clients
 from bakeroll.core.config import Environment
-from bakeroll.core.errors import BakeError, BakerollError, ImageError, ToolInterruptedError
+from bakeroll.core.errors import (
+    BakeError,
+    BakeHeldUpError,
+    BakerollError,
+    ImageError,
+    ToolInterruptedError,
+)
 from bakeroll.core.git import Access, Git, Source
 from bakeroll.core.layers import decisions as layers
 from bakeroll.core.layers import fingerprint, images
@@ -171,6 +177,7 @@ class Bakery:
         :param credentials: ``AWS_*`` variables for Packer.
         :param vault_password: opens the Ansible Vault.
         :raises BakeError: if Packer or Ansible failed.
+        :raises BakeHeldUpError: if AWS refused Packer for now; what was made is removed, as after a failure.
         :raises ToolInterruptedError: after :meth:`interrupt`.
         """
         with self._prepared(sources or {}):
@@ -301,7 +308,7 @@ class Bakery:
         turn.begin(name, tags(document))
         try:
             image_id = self._run(turn, document, name, credentials=credentials, vault_password=vault_password)
-        except BakeError:
+        except (BakeError, BakeHeldUpError):
             self._clean_after_failure(turn)
             usable = self._look(document, from_number).usable
             if usable is None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bakeroll.core.errors import BakeError, ToolInterruptedError
+from bakeroll.core.errors import BakeError, BakeHeldUpError, ToolInterruptedError
 from bakeroll.core.layers.inputs import Inputs, variable_files
 from bakeroll.core.layers.packer_output import Transcript, image_of_manifest
 from bakeroll.core.layers.staging import stage
@@ -81,6 +81,7 @@ def run_packer(
     :param say: gets each line of output.
     :param beside: runs Packer and keeps its lease meanwhile; empty: there is none.
     :raises BakeError: if Packer or Ansible failed, with the line that says why.
+    :raises BakeHeldUpError: if Packer failed of an answer of AWS's that passes.
     :raises ToolInterruptedError: if the tool was interrupted, or killed by somebody.
     """
     with private_folder("bake") as work:
@@ -125,10 +126,13 @@ def run_packer(
                     "in the account is removed on the next try"
                 )
             if status != 0:
-                raise BakeError(
+                failed = (
                     f"{order.image_name}: {argv[0]} {argv[1]} failed with status {status}: "
-                    f"{transcript.failure().rstrip('. ')}; see the output above"
+                    f"{transcript.failure().rstrip('. ')}"
                 )
+                if transcript.passing:
+                    raise BakeHeldUpError(f"{failed}; AWS may do it a little later: the bake is tried again")
+                raise BakeError(f"{failed}; see the output above")
         return image_of_manifest(manifest, order.region)
 
 

@@ -16,6 +16,9 @@ _TASK = re.compile(r"^(?:TASK|RUNNING HANDLER) \[(.+?)\]")
 _ANSIBLE_FAILURE = re.compile(r"^(?:fatal: |failed: |ERROR! |\[ERROR\]: )")
 _IGNORED = re.compile(r"^\.\.\.ignoring")
 _PACKER_FAILURE = re.compile(r"^(?:Build '.*' errored|Error: |Error |error: )|\berrored\b|^\* ")
+_STATUS = re.compile(r"^status code: (\d{3}), request id: ")
+_NO_ANSWER = "RequestError: send request failed"
+_SERVER_ERROR = 500
 _SHOWN_CHARACTERS = 600
 
 
@@ -26,6 +29,7 @@ class Transcript:
         self._task = ""
         self._ansible: str | None = None
         self._packer: str | None = None
+        self._status = 0
         self._last: deque[str] = deque(maxlen=3)
 
     def readable(self, line: str) -> str:
@@ -42,8 +46,21 @@ class Transcript:
         elif _IGNORED.match(bare):
             self._ansible = None
         elif _PACKER_FAILURE.search(bare):
-            self._packer = bare
+            self._packer, self._status = bare, 0
+        elif found := _STATUS.match(bare):
+            self._status = int(found[1])
         return plain
+
+    @property
+    def passing(self) -> bool:
+        """Whether it failed of AWS, which may do the same call a little later.
+
+        The line after Packer's failure has the status of EC2's answer: throttling (``RequestLimitExceeded``)
+        is a 503, and all from 500 on are AWS's own ("Error codes for the Amazon EC2 API", EC2 API reference).
+        """
+        if self._ansible is not None or self._packer is None:
+            return False
+        return self._status >= _SERVER_ERROR or _NO_ANSWER in self._packer
 
     def failure(self) -> str:
         """Return the line that explains a failure best: Ansible's, else Packer's, else the last one."""
