@@ -142,3 +142,20 @@ def test_a_group_that_shows_as_before_the_raise_has_not_had_its_room_taken(rewou
     client.earlier = None
     w.run(step)
     assert (w.picture().desired, len(w.picture().current)) == (2, 2)
+
+
+def test_a_group_that_shows_as_before_the_raise_has_not_been_given_back(rewound):
+    w, client = rewound
+    w.release()
+    client.remember()
+    before, client.earlier = client.earlier, None
+    w.run(w.step(ScaleOut))
+    before["AutoScalingGroups"][0]["Instances"] = []  # all old ones went by themselves, just before
+    client.earlier = before
+    assert isinstance(w.step(Settle).look(), Wait)
+    assert w.record().surge.applied
+    client.earlier = None
+    w.roll()
+    after = w.picture()
+    assert (after.minimum, after.desired, after.maximum) == (2, 2, 8)
+    assert not after.new_instances_protected

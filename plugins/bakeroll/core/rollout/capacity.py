@@ -86,7 +86,7 @@ def surge_upon(fleet: Fleet, amount: int, more: int) -> Surge:
         maximum_before=fleet.maximum,
         base=base,
         protected_before=fleet.new_instances_protected,
-        attempted=False,
+        attempted_at=None,
     )
 
 

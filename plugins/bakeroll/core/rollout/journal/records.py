@@ -38,8 +38,8 @@ class Surge(_Record):
     :ivar base: the capacity that there was when the intent was noted; None in an older journal.
     :ivar protected_before: whether new instances were protected from scale-in when the intent was noted.
     :ivar outbid: whether somebody's MinSize took a part of it, so that more may have to be raised.
-    :ivar attempted: whether the raise was about to be made at least once: before that no size is ours. A
-        journal from before this was noted does not tell, so it may have been.
+    :ivar attempted_at: when the raise was about to be made last; None: never, so no size is ours. 0 in a
+        journal from before this was noted: it may have been.
     :ivar applied: whether the raise was seen to have happened.
     :ivar retiring: instances that are terminated by name, each with a decrement.
     :ivar surplus: those of them that are current: a rollback has more of them than are needed.
@@ -56,7 +56,7 @@ class Surge(_Record):
     base: int | None = None
     protected_before: bool = True
     outbid: bool = False
-    attempted: bool = True
+    attempted_at: float | None = 0.0
     applied: bool = False
     retiring: tuple[str, ...] = ()
     surplus: tuple[str, ...] = ()
@@ -72,7 +72,7 @@ class Surge(_Record):
     @property
     def may_stand(self) -> bool:
         """Whether the group may have the sizes noted here from us; without an attempt they are others'."""
-        return self.applied or self.attempted
+        return self.applied or self.attempted_at is not None
 
     def owns(self, minimum: int) -> bool:
         """Tell whether a MinSize is one that we set or found, and not somebody else's since."""

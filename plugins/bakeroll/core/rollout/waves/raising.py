@@ -81,7 +81,7 @@ class RaisingStep(FleetStep):
         self._change(record.surge, {"before": before, "surge": surge})
 
     def _raise(self, fleet: Fleet, surge: Surge) -> None:
-        self._stamp()
+        self._stamp(raises=True)
         if REBALANCE not in fleet.suspended:
             self._clients.autoscaling.suspend_processes(
                 AutoScalingGroupName=fleet.group, ScalingProcesses=[REBALANCE]

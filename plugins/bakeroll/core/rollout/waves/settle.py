@@ -77,6 +77,12 @@ class Settle(FleetStep):
                 f"end the scale-in protection of {len(ours)} instances",
                 lambda: self._unprotect(fleet, ours),
             )
+        return self._nothing_to_give_back(fleet, record)
+
+    def _nothing_to_give_back(self, fleet: Fleet, record: FleetRecord) -> Decision:
+        """Note that all is given back; but a picture from before the raise shows nothing of ours either."""
+        if record.surge and (wait := self._too_young(record.surge.attempted_at or 0.0)):
+            return wait
         left = surge_left(fleet, record)
         more = f"; {left} more than before, since old instances were replaced meanwhile" if left else ""
         return Act(f"note that everything is given back{more}", self._forget)

@@ -133,9 +133,10 @@ class FleetStep(ABC):
 
         self._ledger.update_fleet(self._name, changed)
 
-    def _stamp(self) -> None:
+    def _stamp(self, *, raises: bool = False) -> None:
         """Note that sizes are changed now; with that the journal is seen to be ours still."""
-        stamp = {"at": self._ledger.now(), "attempted": True}
+        now = self._ledger.now()
+        stamp = {"at": now, "attempted_at": now} if raises else {"at": now}
 
         def stamped(record: FleetRecord) -> FleetRecord:
             surge = record.surge and record.surge.model_copy(update=stamp)
@@ -145,7 +146,11 @@ class FleetStep(ABC):
 
     def _unsettled(self, surge: Surge) -> Wait | None:
         """Wait before believing that sizes were changed by somebody else; None if that was long enough."""
-        left = surge.at + SETTLE_SECONDS - self._ledger.now()
+        return self._too_young(surge.at)
+
+    def _too_young(self, changed_at: float) -> Wait | None:
+        """Wait before believing a picture that may be from before a change; None if that was long enough."""
+        left = changed_at + SETTLE_SECONDS - self._ledger.now()
         if left <= 0:
             return None
         return Wait(f"{left:.0f} s, as AWS may still show the group as it was before our last change")
