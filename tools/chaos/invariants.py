@@ -165,8 +165,8 @@ class Invariants:
             raise ViolationError(6, "the run is over and its journal is open")
         if still is None:
             for fleet in self._fleets.values():
-                fleet.ended(image_id)
                 fleet.serves(owner)
+                fleet.ended(image_id)
         self._receipts(journal)
 
     def _receipts(self, journal: dict[str, Any] | None) -> None:
@@ -429,6 +429,9 @@ class FleetInvariants:
         ready, low = truth.ready(), truth.expected.low
         asked = seen.targets.keys() >= truth.group.target_groups.keys()
         went = (len(seen.ready - ready) if asked else 0) + max(0, low - seen.floor)
+        # Whoever came back from Standby is left to the next run, sick or not.
+        standing = {member.instance_id for member in truth.counting()}
+        went += len((truth.returned & standing) - ready)
         if len(ready) + went < low:
             text = f"{len(ready)} of {low} instances of {truth.name} serve at the end"
             raise ViolationError(7, f"{text}, and {went} went since {owner} saw it")
