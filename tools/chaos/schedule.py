@@ -125,6 +125,10 @@ class Schedule:
     def _calm_down(self) -> None:
         if not self.world.calm:
             self.world.calm_down()
+            if self.world.is_bad(self._serves):
+                # It got sick once it was verified, and is released: so nothing could be gone back to.
+                self.world.mend(self._serves)
+                self.world.say(f"{self._serves}, which is released, is well again")
             self._watch_outside()
 
     def _watch_outside(self) -> None:

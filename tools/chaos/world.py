@@ -134,6 +134,10 @@ class World:
         """Let an image's instances get sick, those that serve already too."""
         self.aws.hypervisor.images[image_id] = self.behaviour(check=SICK)
 
+    def mend(self, image_id: str) -> None:
+        """Let an image's instances get well again."""
+        self.aws.hypervisor.images[image_id] = self.behaviour()
+
     def is_bad(self, image_id: str) -> bool:
         """Tell whether an image's instances do not get healthy."""
         return self.aws.hypervisor.images[image_id].check is SICK
