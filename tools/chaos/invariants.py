@@ -211,6 +211,9 @@ class FleetInvariants:
         self._desired_before = 0
         self._sizes_before = (0, 0)
         self._desired_at_end = 0
+        """When the rollout changed sizes last."""
+        self._desired_seen = 0
+        """As a run was shown it when it found that all serve: sizes may be right by then, and are let be."""
         self._intent: dict[str, Any] | None = None
         self._raised = 0
         """By how much a raise that the journal does not know of yet has raised desired capacity."""
@@ -274,7 +277,8 @@ class FleetInvariants:
 
     def verified(self, actor: Actor) -> None:
         """Keep what a run was shown when it found that all serve."""
-        self._verified[actor.owner] = actor.see(self._truth.name)
+        seen = actor.see(self._truth.name)
+        self._verified[actor.owner], self._desired_seen = seen, seen.desired
 
     def _intended_before(self, call: Call, record: dict[str, Any]) -> None:
         """Check that the journal says what a call does before it is done."""
@@ -405,7 +409,8 @@ class FleetInvariants:
         if group.min_size not in expected.minimum:
             raise ViolationError(4, f"MinSize is {group.min_size} at the end and was {expected.minimum}")
         # Where a policy used the room up to the raised maximum, that is lowered to desired capacity only.
-        kept_high = {max(one, self._desired_at_end, group.min_size) for one in expected.maximum}
+        desired = (self._desired_at_end, self._desired_seen)
+        kept_high = {max(one, some, group.min_size) for one in expected.maximum for some in desired}
         if group.max_size not in expected.maximum | kept_high:
             raise ViolationError(4, f"MaxSize is {group.max_size} at the end and was {expected.maximum}")
         if not expected.low <= group.desired <= expected.high + truth.gone_by_others:
