@@ -13,6 +13,7 @@ from bakeroll.core.rollout import fleet as fleets
 from bakeroll.core.rollout.drains import Drain, OnFailure
 from bakeroll.core.rollout.journal import FleetRecord, Journal, Ledger
 from bakeroll.core.rollout.waves import AwaitCapacity, Retire, ScaleOut, Settle
+from bakeroll.core.rollout.waves.step import SETTLE_SECONDS
 from bakeroll.core.steps import Act, Done, Step, pauses
 from sandbox.direct import Call, DirectAccount, direct_account
 from sandbox.model.ports import CommandResult
@@ -274,6 +275,7 @@ def opened(found: World) -> World:
         LaunchTemplate={"LaunchTemplateId": found.made.template_id, "Version": "1"},
     )
     found.ledger.update(lambda journal: _with_fleet(journal, found.made, found.waves))
+    found.settle(SETTLE_SECONDS)  # as long as a plan and an apply take at least
     return found
 
 

@@ -159,3 +159,24 @@ def test_a_group_that_shows_as_before_the_raise_has_not_been_given_back(rewound)
     after = w.picture()
     assert (after.minimum, after.desired, after.maximum) == (2, 2, 8)
     assert not after.new_instances_protected
+
+
+def test_what_was_given_back_a_moment_ago_is_not_what_stood_before():
+    w = world(2, maximum=8)
+    w.release()
+    w.roll()
+    w.release()  # or a rollback, as another fleet has failed
+    step = w.step(ScaleOut)
+    assert isinstance(step.look(), Wait)
+    w.settle(SETTLE_SECONDS)
+    assert step.look().what.startswith("note the intent")
+
+
+def test_what_the_rollout_before_gave_back_is_not_what_stood_before():
+    w = world(2, maximum=8)
+    w.release()
+    w.ledger.update(lambda one: one.model_copy(update={"opened_at": w.ledger.now()}))
+    step = w.step(ScaleOut)
+    assert isinstance(step.look(), Wait)
+    w.settle(SETTLE_SECONDS)
+    assert step.look().what.startswith("note the intent")

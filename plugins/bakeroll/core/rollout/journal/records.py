@@ -161,6 +161,8 @@ class FleetRecord(_Record):
     before: Before | None = None
     stood: tuple[str, ...] = ()
     """The instances that there were before, once everything is given back."""
+    given_back_at: float = 0.0
+    """When that was, in seconds since the epoch."""
     surge: Surge | None = None
     retired: tuple[str, ...] = ()
     """All instances that this rollout terminated, in the order of its intents: one that an earlier run did

@@ -62,12 +62,20 @@ class RaisingStep(FleetStep):
         wanted = next_surge(fleet, record, self._share(record))
         if wanted is None:
             return None
-        # What is left of the last surge has to be known: an instance that went a moment ago may show still.
-        wait = self._unsettled(record.surge) if record.surge else None
-        return wait or Act(
+        return self._unsettled_before(record) or Act(
             f"note the intent: {wanted.amount} instances beyond {live_target(fleet, record)}",
             lambda: self._intend_surge(fleet, record, wanted),
         )
+
+    def _unsettled_before(self, record: FleetRecord) -> Wait | None:
+        """Wait before noting what stands before a raise; None if AWS had time to show it.
+
+        What is left of the last surge has to be known: an instance that went a moment ago may show still. And
+        what this rollout, or one before it, gave back may still show as raised: it would be for ever.
+        """
+        if record.surge:
+            return self._unsettled(record.surge)
+        return self._too_young(max(record.given_back_at, self._ledger.read().opened_at))
 
     def _intend_surge(self, fleet: Fleet, record: FleetRecord, surge: Surge) -> None:
         before = record.before or Before(

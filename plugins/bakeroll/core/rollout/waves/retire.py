@@ -114,7 +114,7 @@ class Retire(RaisingStep):
     def _without_surge(self, fleet: Fleet, record: FleetRecord) -> Decision:
         excess = self._excess(fleet, record)
         if excess > 0 and overhang(fleet):
-            return Act(
+            return self._unsettled_before(record) or Act(
                 f"note that {overhang(fleet)} instances are more than desired capacity, and protected",
                 lambda: self._intend_surge(fleet, record, nothing_raised(fleet)),
             )

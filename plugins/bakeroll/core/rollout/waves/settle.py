@@ -114,6 +114,7 @@ class Settle(FleetStep):
     def _forget(self) -> None:
         def forgotten(record: FleetRecord) -> FleetRecord:
             stood = record.before.standing if record.before else record.stood
-            return record.model_copy(update={"surge": None, "before": None, "stood": stood})
+            update = {"surge": None, "before": None, "stood": stood, "given_back_at": self._ledger.now()}
+            return record.model_copy(update=update)
 
         self._ledger.update_fleet(self._name, forgotten)
