@@ -91,7 +91,7 @@ def test_a_release_that_was_rolled_back_is_not_taken_for_one() -> None:
 
 def test_a_journal_with_nothing_open_ends_when_its_owner_is_silent() -> None:
     w = world()
-    with pytest.raises(JournalError, match=r"dag/run-1 is at work: its lease runs for 60 s more"):
+    with pytest.raises(JournalError, match=r"dag/run-1 is at work: its lease runs for 45 s more"):
         end(w)
     w.aws.clock.advance(LEASE_SECONDS)
     assert "make journal ENV=production END=1" in said(w)
@@ -104,7 +104,7 @@ def test_who_waits_for_an_approval_is_not_ended() -> None:
     until = w.aws.clock.now() + 3600
     w.ledger.update(lambda found: found.model_copy(update={"waits_until": until}))
     w.aws.clock.advance(LEASE_SECONDS + 1)
-    assert "waits         for approval, until 2026-01-01 01:02:00 UTC" in said(w)
+    assert "waits         for approval, until 2026-01-01 01:02:15 UTC" in said(w)
     with pytest.raises(JournalError, match="waits for a person's approval"):
         end(w)
     w.aws.clock.advance(3600)

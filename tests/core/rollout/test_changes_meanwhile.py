@@ -7,7 +7,7 @@ import pytest
 from bakeroll.core.errors import FleetError
 from bakeroll.core.rollout import begin
 from bakeroll.core.rollout.begin import close
-from bakeroll.core.rollout.capacity import live_target, may_go, next_to_retire
+from bakeroll.core.rollout.capacity import live_target, may_go, next_to_retire, without_raise
 from bakeroll.core.rollout.fleet import Fleet, Instance
 from bakeroll.core.rollout.health import TargetHealth
 from bakeroll.core.rollout.journal import FleetRecord, Surge
@@ -179,6 +179,13 @@ def record(**surge):
 
 def test_a_desired_capacity_that_lags_behind_the_minimum_is_no_floor_of_zero():
     assert live_target(picture("OO", desired=2), record()) == 2
+
+
+def test_what_is_left_without_a_raise_fits_into_what_others_set_since():
+    sizes = {"amount": 6, "minimum": 13, "previous": 3, "maximum": 13, "maximum_before": 7, "base": 8}
+    lower = picture("OOOOOOO", desired=7, minimum=3)
+    kept = without_raise(lower, record(**sizes, applied=False).surge)
+    assert (kept.amount, kept.minimum, kept.maximum) == (1, 7, 7)
 
 
 def test_nothing_goes_while_fewer_serve_than_must():

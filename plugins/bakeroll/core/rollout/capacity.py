@@ -103,9 +103,10 @@ def without_raise(fleet: Fleet, surge: Surge) -> Surge:
     if earlier:
         # A person may have lowered the minimum that protects it: so much is set again.
         leaving = sum(one.instance_id in surge.retiring for one in fleet.counted)
-        sizes["minimum"] = max(surge.previous, base - leaving)
+        # And others may have lowered desired capacity since: a minimum above it may be above the maximum too.
+        sizes["minimum"] = max(surge.previous, min(base, capacity(fleet)) - leaving)
     if surge.maximum_before is not None:
-        sizes["maximum"] = surge.maximum_before
+        sizes["maximum"] = max(surge.maximum_before, sizes["minimum"])
     return surge.model_copy(update={"amount": earlier, **sizes, "applied": True})
 
 
