@@ -29,6 +29,12 @@ print("ready", flush=True)
 time.sleep(60)
 """
 
+STOP_ONCE_THE_TASK_IS_DEAD = """def stop(*_):
+    for _ in range(2000):
+        if pathlib.Path(sys.argv[2]).exists():
+            break
+        time.sleep(0.01)"""
+
 
 def run(script, *arguments, tool=None, on_line=None, **kwargs):
     lines = []
@@ -93,6 +99,7 @@ def test_a_tool_outlives_a_task_that_was_killed_and_still_cleans_up(tmp_path):
     """As Airflow does it: SIGTERM, on_kill, and SIGKILL before the tool is done."""
     scratch = tmp_path / "scratch"
     scratch.mkdir()
+    slowly = CLEANS_UP.replace("def stop(*_):", STOP_ONCE_THE_TASK_IS_DEAD)
     task = f"""
 import os, signal, sys
 from pathlib import Path
@@ -104,12 +111,13 @@ def on_line(line):
         Path({str(tmp_path / "group")!r}).write_text(str(tool._child.pid))
         os.killpg(tool._child.pid, signal.SIGINT)
         os.kill(os.getpid(), signal.SIGKILL)
-tool.run([sys.executable, "-c", {CLEANS_UP!r}, {str(tmp_path / "state")!r}],
+tool.run([sys.executable, "-c", {slowly!r}, {str(tmp_path / "state")!r}, {str(tmp_path / "dead")!r}],
          cwd=Path("/"), env=dict(os.environ), on_line=on_line, scratch=Path({str(scratch)!r}))
 """
     plugins = Path(__file__).parents[2] / "plugins"
     died = subprocess.run([sys.executable, "-c", task], env={**ENV, "PYTHONPATH": str(plugins)}, check=False)
     assert died.returncode == -signal.SIGKILL
+    (tmp_path / "dead").touch()
     eventually((tmp_path / "state").exists)
     eventually(lambda: not scratch.exists())
 
